@@ -1,0 +1,1 @@
+"""Make a restored system start on other hardware."""

@@ -1,0 +1,1 @@
+"""Wiring, and the verbs that both faces call."""

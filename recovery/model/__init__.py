@@ -1,0 +1,1 @@
+"""Values only: frozen, comparable, without devices, processes or clocks."""

@@ -1,0 +1,1 @@
+"""Where snapshots and chunks live, with its keys."""

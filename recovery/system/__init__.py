@@ -1,0 +1,1 @@
+"""The outside world: devices, programs, kernel interfaces."""
