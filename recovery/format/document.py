@@ -1,6 +1,6 @@
 """Model values as JSON and back: manifests, probe records, plans.
 
-Bytes are base64 text, times ISO 8601 in UTC, unions carry a `type` key with the class name.
+Bytes are base64 text, times ISO 8601 in UTC, unions carry a `class` key.
 Unknown keys are ignored on reading, so that a newer minor version stays readable; everything
 else that is not as declared is refused.
 """
@@ -56,8 +56,8 @@ def _converter() -> Converter:
     converter.register_unstructure_hook(Enum, lambda member: member.value)
     for kind in (int, str, bool):
         converter.register_structure_hook(kind, _strictly(kind))
-    configure_tagged_union(Node, converter, tag_name="type")
-    configure_tagged_union(Step, converter, tag_name="type")
+    configure_tagged_union(Node, converter, tag_name="class")
+    configure_tagged_union(Step, converter, tag_name="class")
     return converter
 
 
