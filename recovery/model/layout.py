@@ -153,6 +153,16 @@ Node = (
 )
 
 
+def table_id(disk: str) -> str:
+    """The id of the partition table of a disk: `disk0.table`."""
+    return f"{disk}.table"
+
+
+def partition_id(disk: str, number: int) -> str:
+    """The id of a partition of a disk: `disk0p2`."""
+    return f"{disk}p{number}"
+
+
 def parents(node: Node) -> tuple[str, ...]:
     """Ids of the nodes that `node` sits on, none for a disk."""
     match node:

@@ -1,0 +1,184 @@
+"""Partition tables of devices and image files; the only module that knows parted.
+
+Tables are read by our own codecs. parted is the second opinion: it reads what was written,
+and tells the kernel where the kernel's own way is blocked.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import time
+from pathlib import Path
+
+import parted
+
+from recovery.errors import DeviceFailed, MissingTool, RecoveryError
+from recovery.format import gpt, mbr
+from recovery.model.layout import DiskNode, Partition, Table
+from recovery.system.command import Command, Runner
+
+BLKRRPART = 0x125F
+"""Re-read the partition table (linux/fs.h)."""
+BUSY_TRIES = 10
+BUSY_PAUSE = 0.5
+SYSFS = Path("/sys")
+SYSFS_UNIT = 512
+"""sysfs counts in 512 bytes, whatever the sectors of the disk are."""
+
+PARTED_ERRORS = (
+    parted.DeviceException,
+    parted.DiskException,
+    parted.DiskLabelException,
+    parted.IOException,
+    parted.PartitionException,
+)
+
+Seen = tuple[tuple[int, int, int], ...]
+"""Partitions as (number, start, size), in bytes, by number."""
+
+
+def read_layout(path: str, disk: DiskNode) -> tuple[Table | Partition, ...]:
+    """The table and the partitions on a disk or image file, nothing where it has no table.
+
+    `disk` itself is not among the nodes. Raises `DamagedData` for a table that cannot be
+    used and `DeviceFailed` where the disk cannot be read.
+    """
+    try:
+        with Path(path).open("rb", buffering=0) as file:
+            size = file.seek(0, os.SEEK_END)
+            read = _reader(file.fileno())
+            found = gpt.read_table(read, size, disk.logical_sector, disk.id)
+            if found is None:
+                found = mbr.read_table(read, size, disk.logical_sector, disk.id)
+    except OSError as error:
+        raise DeviceFailed(
+            f"could not read the partition table of {path}", hint=error.strerror or str(error)
+        ) from error
+    return () if found is None else (found[0], *found[1])
+
+
+def sector_size_of_image(path: str) -> int:
+    """The logical sector size that an image file's table was written for, 512 where untold."""
+    try:
+        with Path(path).open("rb", buffering=0) as file:
+            return gpt.find_sector_size(_reader(file.fileno())) or 512
+    except OSError as error:
+        raise DeviceFailed(f"could not read {path}", hint=error.strerror or str(error)) from error
+
+
+def partitions_seen_by_parted(path: str) -> Seen:
+    """What parted reads from a disk or image file: the judge of what we wrote.
+
+    Raises `DeviceFailed` where parted finds no table that it can use.
+    """
+    try:
+        device = parted.getDevice(path)
+        # parted remembers the size of a path for ever.
+        device.removeFromCache()
+        table = parted.newDisk(device)
+    except PARTED_ERRORS as error:
+        raise DeviceFailed(
+            f"parted does not accept the partition table of {path}", hint=str(error)
+        ) from error
+    unit = int(device.sectorSize)
+    found = (
+        (int(part.number), int(part.geometry.start) * unit, int(part.geometry.length) * unit)
+        for part in table.partitions
+        if part.type != parted.PARTITION_EXTENDED
+    )
+    return tuple(sorted(found))
+
+
+def partitions_seen_by_kernel(node: str, sysfs: Path = SYSFS) -> Seen:
+    """The partitions of a disk that have device nodes now."""
+    disk = sysfs / "class/block" / Path(node).resolve().name
+
+    def number(folder: Path, name: str) -> int:
+        return int((folder / name).read_text())
+
+    return tuple(
+        sorted(
+            (
+                number(mark.parent, "partition"),
+                number(mark.parent, "start") * SYSFS_UNIT,
+                number(mark.parent, "size") * SYSFS_UNIT,
+            )
+            for mark in disk.glob("*/partition")
+        )
+    )
+
+
+def inform_kernel(node: str, disk: DiskNode, runner: Runner) -> None:
+    """Let the kernel see the table that is on the disk now, and wait for the partition nodes.
+
+    Raises `DeviceFailed` if the kernel still sees other partitions afterwards.
+    """
+    if not _reread(node):
+        _commit_by_parted(node)
+    _settle(runner)
+    nodes = read_layout(node, disk)
+    wanted = tuple(
+        sorted(
+            (part.number, part.start, part.size) for part in nodes if isinstance(part, Partition)
+        )
+    )
+    if partitions_seen_by_kernel(node) != wanted:
+        raise DeviceFailed(
+            f"the kernel does not see the new partitions of {disk.disk}",
+            hint="something still uses the disk: unmount it, stop LVM and RAID on it, try again",
+        )
+
+
+def partition_node(node: str, number: int) -> str:
+    """The device node of a partition: `/dev/sda2`, `/dev/nvme0n1p2`."""
+    return f"{node}{'p' if node[-1].isdigit() else ''}{number}"
+
+
+def _reader(descriptor: int) -> gpt.Read:
+    def read(start: int, length: int) -> bytes:
+        return os.pread(descriptor, length, start)
+
+    return read
+
+
+def _reread(node: str) -> bool:
+    """Whether the kernel took the table by itself; udev may hold the disk for a moment."""
+    for attempt in range(BUSY_TRIES):
+        if attempt:
+            time.sleep(BUSY_PAUSE)
+        try:
+            with Path(node).open("rb", buffering=0) as file:
+                fcntl.ioctl(file, BLKRRPART)
+                return True
+        except OSError as error:
+            if error.errno not in (errno.EBUSY, errno.EINVAL):
+                raise DeviceFailed(
+                    f"could not show the kernel the partitions of {node}",
+                    hint=error.strerror or str(error),
+                ) from error
+    return False
+
+
+def _commit_by_parted(node: str) -> None:
+    """Partition by partition (BLKPG), which works while others of the disk are in use."""
+    try:
+        parted.newDisk(parted.getDevice(node)).commitToOS()
+    except PARTED_ERRORS as error:
+        raise DeviceFailed(
+            f"could not show the kernel the partitions of {node}", hint=str(error)
+        ) from error
+
+
+def _settle(runner: Runner) -> None:
+    """Wait until udev has made the nodes; where udev does not run there is nothing to wait for."""
+    settle = Command(
+        ("udevadm", "settle", "--timeout=30"), "wait for device nodes", timeout=60, package="udev"
+    )
+    try:
+        runner.run(settle)
+    except MissingTool:
+        return
+    except RecoveryError as error:
+        raise DeviceFailed("device nodes did not appear", hint=error.hint) from error
