@@ -1,0 +1,1 @@
+"""The live image: a Debian system from locked parts, our own code in it, as a hybrid ISO."""
