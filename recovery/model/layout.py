@@ -86,7 +86,10 @@ class Swap:
 
 @dataclass(frozen=True, slots=True)
 class Luks:
-    """An encrypted container; `opened` is the id of the volume inside, if it is open now."""
+    """An encrypted container; `opened` is its name in /dev/mapper, if it is open now.
+
+    What is inside sits on the container itself.
+    """
 
     id: str
     on: str
