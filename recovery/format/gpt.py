@@ -118,8 +118,23 @@ def encode_table(
 
 
 def reserved(entries: int, sector_size: int) -> int:
-    """Bytes at the end of a disk that the backup copy takes: entries and one header."""
+    """Bytes at the end of a disk that are kept free for the backup copy."""
     return max(_array_size(entries, sector_size), ARRAY_AT_LEAST) + sector_size
+
+
+def front(entries: int, sector_size: int) -> int:
+    """Bytes at the beginning of a disk that the table cannot do without."""
+    return 2 * sector_size + _array_size(entries, sector_size)
+
+
+def back(entries: int, sector_size: int) -> int:
+    """Bytes at the end of a disk that the backup copy cannot do without."""
+    return _array_size(entries, sector_size) + sector_size
+
+
+def smallest_disk(entries: int, sector_size: int) -> int:
+    """Bytes of a disk that holds both copies, the protective MBR and one sector more."""
+    return 2 * reserved(entries, sector_size) + 2 * sector_size
 
 
 def find_sector_size(read: Read) -> int | None:
@@ -141,7 +156,7 @@ def _hint_for_unreadable(read: Read, sector_size: int) -> str:
         return (
             f"the table was written for sectors of {written_for} bytes, this disk has {sector_size}"
         )
-    return "the disk may be truncated or damaged; it can still be captured whole, block by block"
+    return mbr.REPAIR
 
 
 def _read_copy(read: Read, lba: int, sectors: int, sector_size: int) -> _Copy | None:
@@ -176,7 +191,7 @@ def _decode_entry(entry: bytes, number: int, disk: str, sector_size: int) -> Par
     if last < first:
         raise DamagedData(
             f"partition {number} of the partition table ends before it begins",
-            hint="repair the table first, or capture the disk whole",
+            hint=mbr.REPAIR,
         )
     return Partition(
         id=partition_id(disk, number),

@@ -35,6 +35,8 @@ SECTORS_AT_MOST = 1 << 32
 HEADS, TRACK = 255, 63
 CYLINDERS = 1024
 
+REPAIR = "the disk may be truncated or damaged; look at it with fdisk or gdisk"
+
 FILESYSTEM_MARKS = (
     (3, b"NTFS    "),
     (3, b"EXFAT   "),
@@ -178,18 +180,17 @@ def encode_sector(boot_code: bytes, signature: int, slots: Mapping[int, Entry]) 
 
 def require_sane(partitions: tuple[Partition, ...], disk_size: int) -> None:
     """Raise `DamagedData` unless all partitions are inside the disk and apart from each other."""
-    hint = "repair the table first, or capture the disk whole"
     before: Partition | None = None
     for partition in sorted(partitions, key=lambda partition: partition.start):
         if partition.start <= 0 or partition.start + partition.size > disk_size:
             raise DamagedData(
                 f"partition {partition.number} of the partition table is not inside the disk",
-                hint=hint,
+                hint=REPAIR,
             )
         if before is not None and before.start + before.size > partition.start:
             raise DamagedData(
                 f"partitions {before.number} and {partition.number} of the partition table overlap",
-                hint=hint,
+                hint=REPAIR,
             )
         before = partition
 
@@ -224,7 +225,7 @@ def _logicals(read: Read, container: Entry, sector_size: int) -> tuple[Entry, ..
         if not slots or len(seen) > LOGICALS_AT_MOST:
             raise DamagedData(
                 f"the chain of logical partitions is broken at sector {here}",
-                hint="repair the table first, or capture the disk whole",
+                hint=REPAIR,
             )
         used = [entry for entry in slots[:2] if entry.size and entry.type]
         found += [
@@ -236,7 +237,7 @@ def _logicals(read: Read, container: Entry, sector_size: int) -> tuple[Entry, ..
         here = container.start + links[0].start
     raise DamagedData(
         f"the chain of logical partitions comes back to sector {here}",
-        hint="repair the table first, or capture the disk whole",
+        hint=REPAIR,
     )
 
 
