@@ -82,7 +82,7 @@ def title_of(layout: Layout, id: str) -> str:
             role = _role(node, content)
             return f"partition {node.number}{f', {role}' if role else ''}{_content(content)}"
         case RawArea():
-            return node.purpose
+            return f"area ({node.purpose})"
         case _:
             return f"whole disk{_content(content)}"
 

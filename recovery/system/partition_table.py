@@ -15,7 +15,7 @@ from pathlib import Path
 import parted
 
 from recovery.errors import DeviceFailed, MissingTool, RecoveryError
-from recovery.format import gpt, mbr
+from recovery.format import gpt, mbr, tables
 from recovery.model.layout import DiskNode, Partition, Table
 from recovery.system.command import Command, Runner
 
@@ -49,23 +49,12 @@ def read_layout(path: str, disk: DiskNode) -> tuple[Table | Partition, ...]:
         with Path(path).open("rb", buffering=0) as file:
             size = file.seek(0, os.SEEK_END)
             read = _reader(file.fileno())
-            found = gpt.read_table(read, size, disk.logical_sector, disk.id)
-            if found is None:
-                found = mbr.read_table(read, size, disk.logical_sector, disk.id)
+            found = tables.read_table(read, size, disk.logical_sector, disk.id)
     except OSError as error:
         raise DeviceFailed(
             f"could not read the partition table of {path}", hint=error.strerror or str(error)
         ) from error
     return () if found is None else (found[0], *found[1])
-
-
-def sector_size_of_image(path: str) -> int:
-    """The logical sector size that an image file's table was written for, 512 where untold."""
-    try:
-        with Path(path).open("rb", buffering=0) as file:
-            return gpt.find_sector_size(_reader(file.fileno())) or 512
-    except OSError as error:
-        raise DeviceFailed(f"could not read {path}", hint=error.strerror or str(error)) from error
 
 
 def partitions_seen_by_parted(path: str) -> Seen:
@@ -92,7 +81,7 @@ def partitions_seen_by_parted(path: str) -> Seen:
 
 
 def partitions_seen_by_kernel(node: str, sysfs: Path = SYSFS) -> Seen:
-    """The partitions of a disk that have device nodes now."""
+    """The partitions of a disk that have device nodes now, an extended container among them."""
     disk = sysfs / "class/block" / Path(node).resolve().name
 
     def number(folder: Path, name: str) -> int:
@@ -113,27 +102,21 @@ def partitions_seen_by_kernel(node: str, sysfs: Path = SYSFS) -> Seen:
 def inform_kernel(node: str, disk: DiskNode, runner: Runner) -> None:
     """Let the kernel see the table that is on the disk now, and wait for the partition nodes.
 
-    Raises `DeviceFailed` if the kernel still sees other partitions afterwards.
+    Nobody may hold the disk exclusively meanwhile, the caller included. Raises `DeviceFailed`
+    if the kernel still sees other partitions afterwards.
     """
-    if not _reread(node):
-        _commit_by_parted(node)
-    _settle(runner)
     nodes = read_layout(node, disk)
-    wanted = tuple(
-        sorted(
-            (part.number, part.start, part.size) for part in nodes if isinstance(part, Partition)
-        )
+    parts = (part for part in nodes if isinstance(part, Partition))
+    wanted = tuple(sorted((part.number, part.start, part.size) for part in parts))
+    for tell_kernel in (_reread, _commit_by_parted):
+        tell_kernel(node)
+        _settle(runner)
+        if _agree(partitions_seen_by_kernel(node), wanted):
+            return
+    raise DeviceFailed(
+        f"the kernel does not see the new partitions of {disk.disk}",
+        hint="something still uses the disk: unmount it, stop LVM and RAID on it, try again",
     )
-    if partitions_seen_by_kernel(node) != wanted:
-        raise DeviceFailed(
-            f"the kernel does not see the new partitions of {disk.disk}",
-            hint="something still uses the disk: unmount it, stop LVM and RAID on it, try again",
-        )
-
-
-def partition_node(node: str, number: int) -> str:
-    """The device node of a partition: `/dev/sda2`, `/dev/nvme0n1p2`."""
-    return f"{node}{'p' if node[-1].isdigit() else ''}{number}"
 
 
 def _reader(descriptor: int) -> gpt.Read:
@@ -143,22 +126,31 @@ def _reader(descriptor: int) -> gpt.Read:
     return read
 
 
-def _reread(node: str) -> bool:
-    """Whether the kernel took the table by itself; udev may hold the disk for a moment."""
+def _agree(seen: Seen, wanted: Seen) -> bool:
+    """Whether the kernel sees what is wanted, and besides at most the extended container."""
+    extra = [number for number, _, _ in set(seen) - set(wanted)]
+    logical = any(number >= mbr.FIRST_LOGICAL for number, _, _ in wanted)
+    allowed = not extra or (logical and len(extra) == 1 and extra[0] < mbr.FIRST_LOGICAL)
+    return set(wanted) <= set(seen) and allowed
+
+
+def _reread(node: str) -> None:
+    """Let the kernel read the table by itself; whoever looks at the disk makes it busy briefly."""
     for attempt in range(BUSY_TRIES):
         if attempt:
             time.sleep(BUSY_PAUSE)
         try:
             with Path(node).open("rb", buffering=0) as file:
                 fcntl.ioctl(file, BLKRRPART)
-                return True
+                return
         except OSError as error:
-            if error.errno not in (errno.EBUSY, errno.EINVAL):
+            if error.errno == errno.EINVAL:  # a loop device without partition scan
+                return
+            if error.errno != errno.EBUSY:
                 raise DeviceFailed(
                     f"could not show the kernel the partitions of {node}",
                     hint=error.strerror or str(error),
                 ) from error
-    return False
 
 
 def _commit_by_parted(node: str) -> None:
