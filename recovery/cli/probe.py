@@ -10,7 +10,7 @@ import typer
 
 from recovery.errors import UsageError
 from recovery.format.document import encode_document
-from recovery.format.partition_types import partition_type
+from recovery.format.partition_types import UNKNOWN, partition_type
 from recovery.model.layout import (
     DiskNode,
     Filesystem,
@@ -75,7 +75,8 @@ def render_probe(probe: Probe) -> str:
 
 
 def _cut(line: str) -> str:
-    line = line.rstrip()
+    """Labels and names come from disks: what a terminal would obey is not printed."""
+    line = "".join(char if char.isprintable() else "?" for char in line.rstrip())
     return line if len(line) <= WIDTH else line[: WIDTH - 3] + "..."
 
 
@@ -142,7 +143,7 @@ def _line(node: Node, depth: int) -> str:
     """One node as name, size and description in columns."""
     name, size, words = _columns(node)
     amount = format_size(size) if size else ""
-    return f"{INDENT * depth + name:<24}{amount:>9}  {words}"
+    return f"{INDENT * depth + name:<20}{amount:>9}  {words}"
 
 
 def _columns(node: Node) -> tuple[str, int, str]:
@@ -154,16 +155,16 @@ def _columns(node: Node) -> tuple[str, int, str]:
             name, words = {"gpt": "GPT", "dos": "MBR"}[node.scheme], node.identifier
         case Partition():
             active = " (active)" if len(node.type) == 2 and node.attributes & 1 else ""
-            words = (node.name or partition_type(node.type).name) + active
+            words = (node.name or _type_words(node.type)) + active
             name, size = f"partition {node.number}", node.size
         case Filesystem():
             mounted = f"on {', '.join(node.mounts)}" if node.mounts else ""
-            name, words = node.kind, _joined(node.label, node.uuid, mounted)
+            name, words = node.kind, _joined(node.label, mounted, node.uuid)
         case Swap():
-            name, words = "swap", _joined(node.label, node.uuid, "in use" if node.active else "")
+            name, words = "swap", _joined(node.label, "in use" if node.active else "", node.uuid)
         case Luks():
             state = f"open as {node.opened}" if node.opened else "locked"
-            name, words = f"LUKS{node.version}", _joined(node.uuid, state)
+            name, words = f"LUKS{node.version}", _joined(state, node.uuid)
         case Raid():
             name, size, words = f"{node.id}  {node.name}", node.size, _joined(node.level, node.uuid)
         case VolumeGroup():
@@ -173,6 +174,12 @@ def _columns(node: Node) -> tuple[str, int, str]:
         case RawArea():
             name, size, words = node.purpose, node.size, ""
     return name, size, words
+
+
+def _type_words(type: str) -> str:
+    """What a partition is for by its type; an unknown type as it stands in the table."""
+    known = partition_type(type)
+    return type if known is UNKNOWN else known.name
 
 
 def _joined(*parts: str) -> str:

@@ -109,7 +109,8 @@ def read_block_tree(sysfs: Path, database: Database) -> Tree:
 
 def in_order(name: str) -> tuple[tuple[int, str], ...]:
     """Sorting key that puts sdb before sdaa and nvme2n1 before nvme10n1."""
-    return tuple((len(part), part) for part in re.findall(r"\d+|\D+", name))
+    parts = re.findall(r"^(?:sd|hd|vd|xvd)|\d+|\D+", name)
+    return tuple((len(part), part) for part in parts)
 
 
 def above(tree: Tree, name: str) -> Iterator[BlockDevice]:
