@@ -33,6 +33,7 @@ HOST_NAME = "ws-042"
 ROOT_PASSWORD = "blue-harbour-13"
 DISK_SERIAL = "OLDSATA-7731"
 ROOT_UUID = "6a2f2f0e-0d7c-4f0c-9d0c-2b6d3a1f8e11"
+ROOT_NODE = "/dev/sda3"
 ESP_ID = "5C1A0F42"
 DISK_GUID = "B7D3E0C2-58F1-4A51-9A44-0C8E3D5B9F10"
 
@@ -237,8 +238,13 @@ def _configure(root: Path) -> None:
     (root / "boot/grub/fonts").mkdir()
     shutil.copy(root / "usr/share/grub/unicode.pf2", root / "boot/grub/fonts")
     _in_guest(root, "make GRUB's environment", "grub-editenv", "/boot/grub/grubenv", "create")
+    # GRUB's scripts refuse a root on a loop device, so that has the name it will have.
+    as_sata = root / "etc/default/grub.d/while-built.cfg"
+    _write(as_sata, f"GRUB_DEVICE={ROOT_NODE}\nGRUB_DEVICE_BOOT={ROOT_NODE}\n")
     with _devices(root):
         _in_guest(root, "make GRUB's menu", "update-grub")
+    as_sata.unlink()
+    assert f"root=UUID={ROOT_UUID} ro console=tty0" in (root / "boot/grub/grub.cfg").read_text()
 
 
 def _fill(archive: Path, home: Path) -> None:
@@ -327,7 +333,7 @@ def _write_esp(root: Path, disk: Path, esp: Path) -> None:
     """What grub-install writes by default: Debian's folder, and nothing in the fallback path."""
     with esp.open("wb") as image:
         image.truncate(ESP[1])
-    run("format", "mkfs.fat", "-F", "32", "-i", ESP_ID, "--invariant", str(esp))
+    run("format", "mkfs.fat", "-F", "32", "-i", ESP_ID, str(esp))
     run("make folders", "mmd", "-i", str(esp), "::EFI", "::EFI/debian")
     signed = {
         "shimx64.efi": "usr/lib/shim/shimx64.efi.signed",
@@ -369,12 +375,13 @@ def _devices(root: Path) -> Iterator[None]:
             for source, place, *_ in map(str.split, Path("/proc/mounts").read_text().splitlines())
             if place == str(root)
         )
-        for device in map(Path, (loop, "/dev/null", "/dev/urandom")):
-            status = device.stat()
-            os.mknod(root / device.relative_to("/"), status.st_mode, status.st_rdev)
+        nodes = {loop: loop, ROOT_NODE: loop, "/dev/null": "/dev/null"}
+        for node, device in nodes.items():
+            status = Path(device).stat()
+            os.mknod(root / node.lstrip("/"), status.st_mode, status.st_rdev)
         links = root / "dev/disk/by-uuid"
         links.mkdir(parents=True)
-        (links / ROOT_UUID).symlink_to(loop)
+        (links / ROOT_UUID).symlink_to(ROOT_NODE)
         yield
 
 

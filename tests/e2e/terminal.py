@@ -27,8 +27,8 @@ KEYS = {
     "left": "\x1b[D",
 }
 # The start of a sequence whose end has not come yet, and sequences that pyte takes for text.
-CUT_OFF = re.compile(rb"\x1b(\[[<=>?]?[0-9;]*\$?)?$")
-UNKNOWN = re.compile(rb"\x1b\[([<=>][0-9;]*[A-Za-z]|\?[0-9;]*\$[A-Za-z])")
+CUT_OFF = re.compile(rb"\x1b(\[[<=>?]?[0-9;:]*[$!]?)?$")
+UNKNOWN = re.compile(rb"\x1b\[([<=>][0-9;]*|\?[0-9;]*\$|[0-9;]*:[0-9;:]*|!)[A-Za-z]")
 
 
 class ScreenTimeout(TimeoutError):
