@@ -122,11 +122,6 @@ def reserved(entries: int, sector_size: int) -> int:
     return max(_array_size(entries, sector_size), ARRAY_AT_LEAST) + sector_size
 
 
-def front(entries: int, sector_size: int) -> int:
-    """Bytes at the beginning of a disk that the table cannot do without."""
-    return 2 * sector_size + _array_size(entries, sector_size)
-
-
 def back(entries: int, sector_size: int) -> int:
     """Bytes at the end of a disk that the backup copy cannot do without."""
     return _array_size(entries, sector_size) + sector_size

@@ -13,6 +13,7 @@ from typing import Literal
 from recovery.errors import DoesNotFit
 from recovery.format import gpt, mbr
 from recovery.format.partition_types import partition_type
+from recovery.format.tables import encode_table
 from recovery.model.layout import DiskNode, Layout, Node, Partition, RawArea, Table
 from recovery.model.machine import DiskId
 from recovery.model.size import MiB, align_down, align_up, format_size
@@ -78,6 +79,7 @@ def fit(snapshot: Snapshot, source_disk: str, target: TargetDisk, policy: Policy
     growing = _growing(kept, source_disk, target) if policy == "last" else None
     if growing is not None:
         kept = Layout(tuple(growing if node.id == growing.id else node for node in nodes))
+    _require_writable_table(kept, source_disk, target)
     return Fit(
         layout=kept,
         placements=tuple(Placement(volume.id, volume.start, volume.size) for volume in volumes),
@@ -114,7 +116,6 @@ def _require_room(
     if table is not None and table.scheme == "gpt":
         with_backup = align_up(last + gpt.back(table.entries, sector), sector)
         needed = max(with_backup, gpt.smallest_disk(table.entries, sector))
-        _require_room_in_front(layout.partitions(source.id), gpt.front(table.entries, sector))
     else:
         needed = align_up(max(last, mbr.SECTOR), sector)
     if needed > target.size:
@@ -125,12 +126,18 @@ def _require_room(
         )
 
 
-def _require_room_in_front(partitions: tuple[Partition, ...], front: int) -> None:
-    if any(partition.start < front for partition in partitions):
+def _require_writable_table(layout: Layout, disk: str, target: TargetDisk) -> None:
+    """Raise `DoesNotFit` where the table cannot be written, before anything is."""
+    table = layout.table(disk)
+    if table is None:
+        return
+    try:
+        encode_table(table, layout.partitions(disk), target.size, target.logical_sector)
+    except ValueError as error:
         raise DoesNotFit(
-            "a partition of the source begins where the new partition table has to be",
-            hint="the source keeps its table in an unusual place; that cannot be restored yet",
-        )
+            f"the partition table of the source cannot be made anew on {target.id}",
+            hint=f"{error}; such disks cannot be restored yet",
+        ) from error
 
 
 def _end_for_partitions(table: Table, target: TargetDisk) -> int:

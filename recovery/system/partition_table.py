@@ -57,10 +57,21 @@ def read_layout(path: str, disk: DiskNode) -> tuple[Table | Partition, ...]:
     return () if found is None else (found[0], *found[1])
 
 
+def sector_size_of_image(path: str) -> int:
+    """The logical sector size that the GPT of an image file was written for, else 512."""
+    try:
+        with Path(path).open("rb", buffering=0) as file:
+            return gpt.find_sector_size(_reader(file.fileno())) or mbr.SECTOR
+    except OSError as error:
+        raise DeviceFailed(f"could not read {path}", hint=error.strerror or str(error)) from error
+
+
 def partitions_seen_by_parted(path: str) -> Seen:
     """What parted reads from a disk or image file: the judge of what we wrote.
 
-    Raises `DeviceFailed` where parted finds no table that it can use.
+    parted opens a disk for writing even to read it, so this is for targets only; an image
+    file has sectors of 512 bytes for it. Raises `DeviceFailed` where parted finds no table
+    that it can use.
     """
     try:
         device = parted.getDevice(path)

@@ -22,6 +22,7 @@ from recovery.system.partition_table import (
     partitions_seen_by_kernel,
     partitions_seen_by_parted,
     read_layout,
+    sector_size_of_image,
 )
 from tests.builders import SIGNATURE, make_mbr_partition, make_partition, make_table
 
@@ -127,6 +128,8 @@ def test_sfdisk_reads_what_we_write(
     path = write(tmp_path / "disk", table, partitions, sector)
     require_same_as_sfdisk(path, table, partitions, sector)
     assert "No errors" in sfdisk(path, sector, "--verify")
+    if table.scheme == "gpt":
+        assert sector_size_of_image(str(path)) == sector
     assert read_layout(str(path), disk_node(sector)) == (table, *partitions)
 
 

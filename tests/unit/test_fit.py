@@ -15,11 +15,12 @@ from recovery.model.layout import (
     LogicalVolume,
     Partition,
     RawArea,
+    Table,
     VolumeGroup,
 )
 from recovery.model.machine import Disk, DiskId
 from recovery.model.plan import AdaptSystem, GrowFilesystem, SaveOldTable, WriteTable, render_plan
-from recovery.model.size import GiB, MiB, TiB
+from recovery.model.size import GiB, KiB, MiB, TiB
 from recovery.restore.fit import TargetDisk, fit
 from recovery.restore.plan import plan_restore, refusals, title_of
 from tests.builders import (
@@ -153,6 +154,29 @@ def test_what_spans_another_disk_is_left_out_and_named() -> None:
         "vg0 also needs disk1 of the source, which is not restored",
         "vg0-root also needs disk1 of the source, which is not restored",
     )
+
+
+@pytest.mark.parametrize(
+    ("table", "parts"),
+    [
+        (make_table(), (make_partition(1, start=17 * KiB - 512, size=MiB),)),
+        (
+            make_table(scheme="dos", identifier=SIGNATURE),
+            (
+                make_mbr_partition(1, start=6 * MiB, size=MiB),
+                make_mbr_partition(5, start=4 * MiB, size=MiB),
+                make_mbr_partition(6, start=8 * MiB, size=MiB),
+            ),
+        ),
+    ],
+    ids=["in-the-way-of-a-gpt", "primary-between-logical"],
+)
+def test_a_table_that_we_cannot_write_is_refused_before_anything_is(
+    table: Table, parts: tuple[Partition, ...]
+) -> None:
+    layout = make_layout(make_disk_node(), table, *parts)
+    with pytest.raises(DoesNotFit, match="cannot be made anew"):
+        fit(make_snapshot(layout=layout), "disk0", target(8 * GiB), "none")
 
 
 def test_a_disk_that_the_snapshot_lacks() -> None:
