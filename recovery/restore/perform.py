@@ -16,7 +16,7 @@ from typing import assert_never
 from recovery.errors import DamagedData, DeviceFailed, PlanStale
 from recovery.format import gpt, mbr
 from recovery.format.document import encode_document
-from recovery.model.event import Listener, Outcome, StepDone, StepStarted, Warned
+from recovery.model.event import Listener, Outcome, StepDone, StepStarted
 from recovery.model.layout import DiskNode, Partition, Table
 from recovery.model.machine import DiskId
 from recovery.model.plan import (
@@ -256,8 +256,6 @@ class _Restore:
         outcome = self._adapt(self._plan, self._node, self._listener)
         self.facts += outcome.facts
         self.warnings += outcome.warnings
-        for warning in outcome.warnings:
-            self._listener(Warned(warning))
         return f"{len(outcome.facts)} things checked"
 
 
