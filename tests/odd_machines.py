@@ -238,7 +238,8 @@ def lvm_on_luks(machine: ConstructedMachine) -> None:
     disk = machine.disk(
         nvme_path(0, "nvme0n1"),
         512_110_190_592,
-        {"ID_MODEL": "WD_BLACK SN770 512GB", "ID_SERIAL_SHORT": "23060A800123"},
+        {"ID_MODEL": "WD_BLACK_SN770_512GB", "ID_SERIAL_SHORT": "23060A800123"},
+        attributes={"device/model": "WD_BLACK SN770 512GB                    "},
         table=("gpt", guid(0xD)),
     )
     machine.partition(
@@ -265,14 +266,14 @@ def lvm_on_luks(machine: ConstructedMachine) -> None:
         ("dm-0",),
         100 * GiB,
         filesystem("xfs", guid(0xD3)),
-        {"dm/name": "my--laptop-root", "dm/uuid": "LVM-abcdef"},
+        {"dm/name": "my--laptop-root", "dm/uuid": "LVM-GROUP1xxxxVOL1"},
     )
     machine.stacked(
         "dm-2",
         ("dm-0",),
         8 * GiB,
         filesystem("swap", guid(0xD4)),
-        {"dm/name": "my--laptop-swap", "dm/uuid": "LVM-abcdeg"},
+        {"dm/name": "my--laptop-swap", "dm/uuid": "LVM-GROUP1xxxxVOL2"},
     )
     machine.mount("nvme0n1p1", "/boot", "ext4")
     machine.mount("dm-1", "/", "xfs")

@@ -48,8 +48,11 @@ def transport_of(device: BlockDevice) -> str:
 def model_of(device: BlockDevice) -> str:
     """Maker and model, such as `Samsung SSD 980 1TB`; empty where nothing is told."""
     properties, attributes = device.properties, device.attributes
+    # udev writes underscores for blanks in the names of these, so that real ones are lost.
+    plain = attributes.get("device/model", "") if device.name.startswith("nvme") else ""
     model = (
-        decode_name(properties.get("ID_MODEL_ENC", ""))
+        plain
+        or decode_name(properties.get("ID_MODEL_ENC", ""))
         or properties.get("ID_MODEL", "").replace("_", " ").strip()
         or attributes.get("device/model", "")
         or attributes.get("device/name", "")

@@ -74,13 +74,9 @@ def groups_of(
     )
 
 
-def volume_node(group: str, volume: str) -> str:
-    """The node of a logical volume; a hyphen inside a name is doubled.
-
-    >>> volume_node("my-group", "root")
-    '/dev/mapper/my--group-root'
-    """
-    return "/dev/mapper/" + "-".join(name.replace("-", "--") for name in (group, volume))
+def map_uuid(group: Group, volume: Volume) -> str:
+    """What device-mapper calls the active volume: both UUIDs without their hyphens."""
+    return "LVM-" + (group.uuid + volume.uuid).replace("-", "")
 
 
 def _report(runner: Runner, program: str, fields: str, nodes: str) -> list[dict[str, str]]:

@@ -30,7 +30,7 @@ from recovery.model.machine import DiskId
 from recovery.system.block_tree import BlockDevice, Tree, by_node
 from recovery.system.disk_identity import decode_name
 from recovery.system.in_use import Usage
-from recovery.system.lvm import Group, volume_node
+from recovery.system.lvm import Group, Volume, map_uuid
 from recovery.system.raid import Array, array_uuid
 
 SCHEMES: Mapping[str, Scheme] = {"gpt": "gpt", "dos": "dos"}
@@ -121,7 +121,9 @@ class _Building:
     def fill(self, id: str, device: BlockDevice) -> None:
         """Put down what is on the device, whose own node has the id."""
         self.visited[device.name] = id
-        table = None if device.disk else self._table(id, device)
+        # The kernel makes no partitions of partitions or of device-mapper devices.
+        divisible = not device.disk and not device.map_name
+        table = self._table(id, device) if divisible else None
         if table is None:
             self._fill_whole(id, device)
             return
@@ -265,10 +267,16 @@ class _Building:
         self.put(node, None)
         for volume in group.volumes:
             id = f"{node.id}.{volume.name}"
-            device = self.by_node.get(volume_node(group.name, volume.name))
+            device = self._active(group, volume)
             self.put(LogicalVolume(id, node.id, volume.uuid, volume.name, volume.size), device)
             if device:
                 self.fill(id, device)
+
+    def _active(self, group: Group, volume: Volume) -> BlockDevice | None:
+        """The volume's device, if it is active; by identity, since names may be there twice."""
+        told = map_uuid(group, volume)
+        devices = self.found.tree.values()
+        return next((d for d in devices if d.attributes.get("dm/uuid") == told), None)
 
 
 def _gpt_entries(head: bytes, sector: int) -> int:

@@ -10,7 +10,7 @@ from recovery.system.block_tree import in_order
 from recovery.system.disk_identity import decode_name
 from recovery.system.firmware import count_of_list
 from recovery.system.in_use import group_of_map, parse_mountinfo, parse_swaps, unescape
-from recovery.system.lvm import groups_of, volume_node
+from recovery.system.lvm import groups_of
 from recovery.system.raid import Array, parse_examine
 
 EXAMINE_090 = """/dev/sda1:
@@ -67,8 +67,9 @@ NAMES = st.from_regex(r"[a-z0-9_.+]([a-z0-9_.+-]*[a-z0-9_.+])?", fullmatch=True)
 
 
 @given(NAMES, NAMES)
-def test_group_is_found_again_in_the_node_of_its_volume(group: str, volume: str) -> None:
-    assert group_of_map(volume_node(group, volume).removeprefix("/dev/mapper/")) == group
+def test_group_is_found_again_in_the_map_name_of_its_volume(group: str, volume: str) -> None:
+    mapped = "-".join(name.replace("-", "--") for name in (group, volume))
+    assert group_of_map(mapped) == group
 
 
 def test_groups_of_the_same_name_stay_apart() -> None:

@@ -46,7 +46,7 @@ Firmware    UEFI
 Memory      8.0 GiB
 Processors  4
 
-/dev/nvme0n1  WD BLACK SN770 512GB, 512 GB
+/dev/nvme0n1  WD_BLACK SN770 512GB, 512 GB
   serial 23060A800123
   nvme, solid state, sectors 512/512
   IN USE   mounted on /
