@@ -67,7 +67,7 @@ def render_probe(probe: Probe) -> str:
     sections = (
         _machine_lines(probe.machine),
         *(_disk_lines(probe, disk) for disk in probe.machine.disks),
-        _joined_lines(probe.layout),
+        _stacked_lines(probe),
         _controller_lines(probe.machine),
         _card_lines(probe.machine),
     )
@@ -118,15 +118,31 @@ def _disk_lines(probe: Probe, disk: Disk) -> list[str]:
     return lines if node is None else [*lines, *_content_lines(probe.layout, node, 1)]
 
 
-def _joined_lines(layout: Layout) -> list[str]:
+def _stacked_lines(probe: Probe) -> list[str]:
     """Arrays and groups, which belong to no single disk."""
     lines: list[str] = []
-    for node in layout.nodes:
+    for node in probe.layout.nodes:
         if isinstance(node, Raid | VolumeGroup):
-            members = ", ".join(node.on)
-            lines += [_line(node, 0), f"{INDENT}over {members}"]
-            lines += _content_lines(layout, node, 1)
+            members = ", ".join(_place(probe, member) for member in node.on)
+            lines += [_line(node, 0), f"{INDENT}on {members}"]
+            lines += _content_lines(probe.layout, node, 1)
     return lines
+
+
+def _place(probe: Probe, id: str) -> str:
+    """Where a member is in words, such as `/dev/sda partition 1`."""
+    node = next(node for node in probe.layout.nodes if node.id == id)
+    match node:
+        case DiskNode():
+            disks = (disk.node for disk in probe.machine.disks if disk.id == node.disk)
+            return next(disks, id)
+        case Partition():
+            disk = probe.layout.disk_of(id)[0]
+            return f"{_place(probe, disk.id)} partition {node.number}"
+        case Luks():
+            return _place(probe, node.on)
+        case _:
+            return id
 
 
 def _content_lines(layout: Layout, node: Node, depth: int) -> list[str]:

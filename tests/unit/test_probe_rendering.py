@@ -62,7 +62,7 @@ Processors  4
         member of vg0
 
 vg0  my-laptop                 GROUP1-xxxx
-  over disk0p2.luks
+  on /dev/nvme0n1 partition 2
   root                 107 GB  VOL1
     xfs                        on /  000000d3-1111-4222-8333-444444444444
   swap                8.59 GB  VOL2
