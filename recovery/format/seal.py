@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from recovery.errors import DamagedData, NoRepository
+from recovery.errors import DamagedData
 
 MAGIC = b"RECOVERY"
 VERSION = 1
@@ -61,7 +61,8 @@ class Header:
 def decode_header(data: bytes, kind: Kind, repository: bytes) -> Header:
     """The header at the start of `data`, which must be of this kind and repository.
 
-    Raises `DamagedData`, or `NoRepository` where a newer version wrote it.
+    Raises `DamagedData`. A version that is not known is damage too: `repo.json` tells which
+    format a repository has, and one flipped bit here must cost no more than this object.
     """
     if len(data) < HEADER_SIZE:
         raise DamagedData("a stored object is cut off")
@@ -69,10 +70,7 @@ def decode_header(data: bytes, kind: Kind, repository: bytes) -> Header:
     if magic != MAGIC or found != kind or owner != repository:
         raise DamagedData(f"a stored object is not the {kind.name.lower()} it should be")
     if version != VERSION or flags:
-        raise NoRepository(
-            "the repository holds objects of a newer format",
-            hint="use the newest version of this program",
-        )
+        raise DamagedData("a stored object is damaged, or of a format that is not known here")
     return Header(kind, owner, salt)
 
 
