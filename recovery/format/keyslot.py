@@ -16,12 +16,19 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
 from recovery.errors import DamagedData
-from recovery.format.seal import KEY_SIZE, derive_key
+from recovery.format.seal import KEY_SIZE, TAG_SIZE, derive_key
 from recovery.model.size import GiB, KiB, MiB
 
 PASSPHRASE = "passphrase"
 RECOVERY_CODE = "recovery-code"
 OPEN = "open"
+
+SALT_SIZE = 16
+_WRAPPED_SIZES = {
+    PASSPHRASE: KEY_SIZE + TAG_SIZE,
+    RECOVERY_CODE: KEY_SIZE + TAG_SIZE,
+    OPEN: KEY_SIZE,
+}
 
 CODE_SIZE = 18
 """Random bytes in a recovery code."""
@@ -74,7 +81,7 @@ def encode_slot(slot: KeySlot) -> bytes:
 
 
 def decode_slot(data: bytes) -> KeySlot:
-    """The slot in `data`. Raises `DamagedData`."""
+    """The slot in `data`. Raises `DamagedData`, also for a kind that is not known here."""
     try:
         document = json.loads(data)
         numbers = [document[name] for name in ("memory", "iterations", "lanes")]
@@ -87,8 +94,10 @@ def decode_slot(data: bytes) -> KeySlot:
             hardness,
             bytes.fromhex(document["wrapped"]),
         )
+        if len(slot.salt) != SALT_SIZE or len(slot.wrapped) != _WRAPPED_SIZES[slot.kind]:
+            raise ValueError("lengths")
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise DamagedData("a key slot is damaged") from error
+        raise DamagedData("a key slot is damaged, or of a kind that is not known here") from error
     sane = 0 < hardness.lanes <= 64 and 0 < hardness.iterations <= 100
     if not sane or not 8 * hardness.lanes <= hardness.memory <= _MEMORY_LIMIT:
         raise DamagedData("a key slot asks for more memory than is sane")
@@ -113,7 +122,7 @@ def unwrap(slot: KeySlot, repository: bytes, secret: bytes) -> bytes | None:
     """The master key, or `None` if the secret is not the slot's."""
     key = _wrapping_key(slot.kind, secret, slot.salt, slot.hardness)
     if not key:
-        return slot.wrapped if len(slot.wrapped) == KEY_SIZE else None
+        return slot.wrapped
     try:
         return AESGCM(key).decrypt(_NONCE, slot.wrapped, _associated(repository, slot.kind))
     except (InvalidTag, ValueError):
