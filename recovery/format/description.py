@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
+from blake3 import blake3
+
 from recovery.errors import DamagedData
 from recovery.format.seal import ID_SIZE
 
@@ -35,6 +37,7 @@ def encode_description(description: Description) -> bytes:
         "magic": MAGIC,
         "version": VERSION,
         "id": description.id.hex(),
+        "check": _check(description.id),
         "features": {
             "read": list(description.read),
             "write": list(description.write),
@@ -54,7 +57,7 @@ def decode_description(data: bytes) -> Description | UnreadableVersion:
             return UnreadableVersion(document["version"])
         features = document["features"]
         id = bytes.fromhex(document["id"])
-        if len(id) != ID_SIZE:
+        if len(id) != ID_SIZE or document["check"] != _check(id):
             raise ValueError("no id")
         read, write, collect = (tuple(features[name]) for name in ("read", "write", "collect"))
         if not all(isinstance(name, str) for name in (*read, *write, *collect)):
@@ -62,3 +65,8 @@ def decode_description(data: bytes) -> Description | UnreadableVersion:
         return Description(id, read, write, collect)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DamagedData("repo.json is damaged") from error
+
+
+def _check(id: bytes) -> str:
+    """What tells a damaged id from another one: a wrong id looks like a wrong passphrase."""
+    return blake3(id).hexdigest()[:16]
