@@ -3,8 +3,9 @@
     header (64)  frame*  trailer  footer (64)
 
 A frame is the new chunks of one stretch, compressed and sealed together. The sealed trailer
-lists frames and chunks; the footer says where the trailer is. A pack can be read from its
-trailer alone, and frame by frame from the front where the trailer is lost.
+lists frames and chunks; the footer says where the trailer is. A pack can be listed from its
+trailer alone. Where that is lost, each frame still opens by its own header, but where its chunks
+begin is then known from an index only.
 """
 
 from __future__ import annotations
