@@ -87,21 +87,24 @@ class RecoveryApp(App[str]):
         while True:
             screen = WelcomeScreen(self._probe, self._problem, chosen)
             chosen = await self._stage.ask(screen) or chosen
-            await self._stage.attempt(self._do(chosen))
+            if await self._stage.attempt(self._do(chosen)) == SHELL:
+                self.exit(SHELL)
+                return
 
-    async def _do(self, chosen: Start) -> None:
+    async def _do(self, chosen: Start) -> str | None:
+        """What the technician chose; returns `SHELL` if the program is to end for one."""
         verbs = self._verbs
         if chosen is Start.LOOK_AGAIN or verbs is None:
             await self._look_at_the_hardware()
         elif chosen is Start.RESTORE:
-            await self._restore(verbs)
+            return await self._restore(verbs)
         elif chosen is Start.HARDWARE:
             if self._probe is not None:
                 await self._stage.ask(HardwareScreen(self._probe))
         elif chosen is Start.SHELL:
             folder = verbs.session_folder
             if await self._stage.ask(ShellAndLogScreen(folder, read_end_of_log(folder))):
-                self.exit(SHELL)
+                return SHELL
         elif chosen is Start.REBOOT:
             if await self._stage.ask(_end_question("Restart the machine?", "Restart now")):
                 await self._reboot(verbs)
@@ -109,6 +112,7 @@ class RecoveryApp(App[str]):
             await self._stage.wait(
                 "Power off", "Switching off ...", verbs.power_off, can_leave=False
             )
+        return None
 
     async def _look_at_the_hardware(self) -> None:
         self._probe, self._problem = None, ""
@@ -127,12 +131,11 @@ class RecoveryApp(App[str]):
             self._verbs = self._make_verbs()
         return self._verbs.probe()
 
-    async def _restore(self, verbs: Verbs) -> None:
+    async def _restore(self, verbs: Verbs) -> str | None:
         after = await RestoreWizard(self._stage, verbs).run()
         if after is Next.REBOOT:
             await self._reboot(verbs)
-        elif after is Next.SHELL:
-            self.exit(SHELL)
+        return SHELL if after is Next.SHELL else None
 
     async def _reboot(self, verbs: Verbs) -> None:
         await self._stage.wait(

@@ -14,6 +14,10 @@ from tui.screens.wait import Answer, WaitScreen
 
 T = TypeVar("T")
 
+BETWEEN_SCREENS = 0.1
+"""Seconds in which nothing is drawn after a screen is left: the blank screen below, half-made
+screens and waits that end at once would cost a serial line a second each."""
+
 
 class GivenUp(Exception):
     """The technician did not wait for the end of some work."""
@@ -27,15 +31,15 @@ class Stage:
 
     async def ask(self, screen: Screen[T]) -> T | None:
         """What the screen returns, `None` for "back"."""
-        return await self._app.push_screen_wait(screen)
+        answer = await self._app.push_screen_wait(screen)
+        self._app.delay_update(BETWEEN_SCREENS)
+        return answer
 
     async def wait(
         self, heading: str, sentence: str, work: Callable[[], T], *, can_leave: bool = True
     ) -> T:
         """The answer of `work`, done on a thread; raises what it raises, or `GivenUp`."""
-        ended = await self._app.push_screen_wait(
-            WaitScreen(heading, sentence, work, can_leave=can_leave)
-        )
+        ended = await self.ask(WaitScreen(heading, sentence, work, can_leave=can_leave))
         match ended:
             case Answer():
                 return ended.value

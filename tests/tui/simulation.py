@@ -51,6 +51,7 @@ from recovery.model.snapshot import Snapshot, Volume
 
 PASSPHRASE = "correct horse"
 RECOVERY_CODE = "3QX7-0M2P"
+NO_BOOT_ENTRY = "the firmware's boot entry could not be written; the fallback path is used"
 ESP = "c12a7328-f81f-11d2-ba4b-00a0c93ec93b"
 LINUX = "0fc63daf-8483-4772-8e79-3d69d8477de4"
 
@@ -275,7 +276,7 @@ class SimulatedVerbs:
                 "root (ext4): 51.5 GB read back, equal; e2fsck found no error",
                 "boot files present: \\EFI\\BOOT\\BOOTX64.EFI",
             ),
-            warnings=("the firmware's boot entry could not be written; the fallback path is used",),
+            warnings=(NO_BOOT_ENTRY,),
         )
 
     def _perform_step(
@@ -286,7 +287,7 @@ class SimulatedVerbs:
         if self.hold and number == steps:
             self.hold.wait(20)
         if isinstance(step, AdaptSystem):
-            listener(Warned("the firmware's boot entry could not be written"))
+            listener(Warned(NO_BOOT_ENTRY))
         for tick in range(20):
             if cancelled.is_set():
                 raise Interrupted("the restore was stopped")

@@ -30,7 +30,7 @@ class ConfirmScreen(Page[str]):
     PLACE = "step 4 of 5"
     HELP_TEXT = (
         "These steps will be done, in this order, if you confirm. Lines with !! overwrite what "
-        "is on the disk now. Page Up and Page Down scroll the steps.\n\n"
+        "is on the disk now. Arrows, Page Up and Page Down scroll the steps.\n\n"
         "To confirm, type the serial of the disk exactly as it stands in the frame (capital or "
         "small letters do not matter) and press Enter. Compare it with the label of the disk. "
         "Esc goes back and nothing is done.\n\n"
@@ -39,8 +39,11 @@ class ConfirmScreen(Page[str]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "back", "Back, change nothing", key_display="Esc"),
         Binding(HELP_KEYS, "help", "Help", key_display="F1 ^G"),
-        Binding("pageup", "scroll_steps(-1)", "Steps", key_display="PgUp/PgDn"),
-        Binding("pagedown", "scroll_steps(1)", show=False),
+        # An input takes these keys for itself, though it is one line high.
+        Binding(
+            "up,pageup", "scroll_steps(-1)", "Scroll steps", key_display="Up/Down", priority=True
+        ),
+        Binding("down,pagedown", "scroll_steps(1)", show=False, priority=True),
     ]
 
     typed = getters.query_one("#token", Input)
@@ -93,12 +96,10 @@ class ConfirmScreen(Page[str]):
         self.assurance.update(f"! {said} the {what} of this disk. {NOTHING_CHANGED}")
         self.assurance.add_class("problem")
 
-    def action_scroll_steps(self, pages: int) -> None:
-        """Scroll the steps while the focus stays where one types."""
-        if pages > 0:
-            self.steps.scroll_page_down(animate=False)
-        else:
-            self.steps.scroll_page_up(animate=False)
+    def action_scroll_steps(self, direction: int) -> None:
+        """Scroll half a page, while the focus stays where one types."""
+        lines = max(1, self.steps.size.height // 2)
+        self.steps.scroll_relative(y=direction * lines, animate=False)
 
 
 def render_steps(plan: Plan, width: int) -> list[str]:

@@ -10,6 +10,8 @@ from textual.containers import Vertical, VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from tui.screens.left_once import LeftOnce
+
 KEYS = """Keys that work everywhere
   arrows, Page Up/Down   move and scroll
   Enter                  choose, go on
@@ -18,7 +20,7 @@ KEYS = """Keys that work everywhere
   ? or F1 or Ctrl+G      this help (Ctrl+G also while typing)"""
 
 
-class HelpScreen(ModalScreen[None]):
+class HelpScreen(LeftOnce[None], ModalScreen[None]):
     """A text over the screen that it explains."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -12,9 +12,10 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from recovery.errors import RecoveryError
+from tui.screens.left_once import LeftOnce
 
 
-class MessageScreen(ModalScreen[None]):
+class MessageScreen(LeftOnce[None], ModalScreen[None]):
     """A box with a heading and text; Enter or Esc closes it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -8,11 +8,12 @@ from typing import ClassVar, TypeVar
 from textual import getters
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.screen import Screen
+from textual.containers import Vertical
 from textual.widget import Widget
 from textual.widgets import Footer, Static
 
 from tui.screens.help import HelpScreen
+from tui.screens.left_once import LeftOnce
 from tui.widgets.title_bar import TitleBar
 from tui.words import NOTHING_CHANGED
 
@@ -21,7 +22,7 @@ T = TypeVar("T")
 HELP_KEYS = "f1,ctrl+g,question_mark"
 
 
-class Page(Screen[T]):
+class Page(LeftOnce[T]):
     """A full screen that returns one value, or `None` for "back"."""
 
     HEADING: ClassVar[str] = ""
@@ -44,7 +45,8 @@ class Page(Screen[T]):
     def compose(self) -> ComposeResult:
         """Title, body, assurance, keys."""
         yield TitleBar(self.heading, self.PLACE)
-        yield from self.compose_body()
+        with Vertical(id="body"):
+            yield from self.compose_body()
         yield Static(self.ASSURANCE, id="assurance", markup=False)
         yield Footer(show_command_palette=False)
 

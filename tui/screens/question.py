@@ -10,10 +10,11 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 
+from tui.screens.left_once import LeftOnce
 from tui.widgets.choice_list import ChoiceList, plain_rows
 
 
-class QuestionScreen(ModalScreen[bool]):
+class QuestionScreen(LeftOnce[bool], ModalScreen[bool]):
     """Returns whether `yes` was chosen; `no` is first, and also what Esc means."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "no", "No", key_display="Esc")]

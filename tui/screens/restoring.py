@@ -78,8 +78,6 @@ class RestoringScreen(Page[Ending]):
         self._perform = perform
         self._cancelled = threading.Event()
         self._progress = Progress.of(plan, time.monotonic())
-        self._question: QuestionScreen | None = None
-        self._ending: Ending | None = None
 
     def compose_body(self) -> Iterator[Widget]:
         """The whole job, its steps, its warnings."""
@@ -125,29 +123,14 @@ class RestoringScreen(Page[Ending]):
             WorkerState.ERROR,
         }:
             return
-        self._ending = Ending(
+        ending = Ending(
             outcome=event.worker.result if event.state is WorkerState.SUCCESS else None,
             error=event.worker.error,
             started=self._progress.started,
             warnings=tuple(self._progress.warnings),
             seconds=time.monotonic() - self._progress.began,
         )
-        self._leave()
-
-    def on_screen_resume(self, event: events.ScreenResume) -> None:
-        """What lay over this screen is gone."""
-        self._leave()
-
-    def _leave(self) -> None:
-        """Return as soon as the run has ended and nothing lies over this screen."""
-        if self._ending is None:
-            return
-        if self.is_current:
-            self.dismiss(self._ending)
-        elif isinstance(self.app.screen, QuestionScreen):
-            self.app.screen.dismiss(False)
-        else:
-            self.app.pop_screen()
+        self.dismiss(ending)
 
     def on_resize(self, event: events.Resize) -> None:
         """Fit everything to the width."""

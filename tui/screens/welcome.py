@@ -21,14 +21,13 @@ from tui.words import (
     count,
     holds_words,
     machine_words,
-    serial_words,
     shorten,
 )
 
 OTHER_LINES = 16
 """Lines of the screen that are not about disks or network cards."""
 
-MODEL_WIDTH = 24
+MODEL_WIDTH = 20
 SERIAL_WIDTH = 20
 
 
@@ -133,7 +132,8 @@ def _disk_line(probe: Probe, disk: Disk, width: int) -> str:
     model = MODEL_WIDTH + max(0, width - 100) // 2
     known = (
         f"  {cell(disk.id.model or 'disk', model)} "
-        f"{cell(serial_words(disk.id).removeprefix('serial '), SERIAL_WIDTH)} "
-        f"{format_size(disk.id.size):>8} {cell(disk.transport, 5)} "
+        f"{cell(disk.id.serial or f'code {disk.id.token}', SERIAL_WIDTH)} "
+        f"{format_size(disk.id.size):>7} {cell(disk.transport, 6)} "
     )
-    return shorten(known + holds_words(probe, disk), width)
+    contents = holds_words(probe, disk).rpartition(": ")[2]
+    return shorten(known + contents, width)
