@@ -1,6 +1,7 @@
 """md arrays: what mdadm reads from a member.
 
-Source: mdadm(8); `--examine` prints `Array Size` in KiB for metadata 1.x and 0.90 alike.
+Source: mdadm(8). It takes no `--` before devices; `--examine` prints `Array Size` in KiB for
+metadata 1.x and 0.90 alike.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class Array:
 def probe_array(runner: Runner, node: str) -> Array | None:
     """The array that the device is a member of; `None` if mdadm is missing or sees none."""
     command = Command(
-        ("mdadm", "--examine", "--", node),
+        ("mdadm", "--examine", node),
         f"read the RAID metadata of {node}",
         timeout=TIMEOUT,
         package="mdadm",

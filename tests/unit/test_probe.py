@@ -64,7 +64,7 @@ def test_nothing_but_reading_programs_is_run(machine: ConstructedMachine, name: 
     machine.probe()
     for command in machine.runner.ran:
         match command.argv:
-            case ("udevadm", "settle", _) | ("mdadm", "--examine", "--", _):
+            case ("udevadm", "settle", _) | ("mdadm", "--examine", _):
                 pass
             case ("blkid", "--probe", "--output", "udev", "--", _):
                 pass
