@@ -21,18 +21,10 @@ from recovery.capture.plan import CapturePlan, plan_capture
 from recovery.capture.sources import Source, inspect_source, sector_size_of_image
 from recovery.errors import DamagedData, PlanStale, Refused, UsageError
 from recovery.format.keyslot import STRONG, Hardness
+from recovery.format.titles import content_of
 from recovery.model.adaptation import TargetSystem
 from recovery.model.event import Listener, Outcome, StepDone, StepStarted
-from recovery.model.layout import (
-    DiskNode,
-    Filesystem,
-    Layout,
-    Luks,
-    Partition,
-    Raid,
-    Swap,
-    VolumeGroup,
-)
+from recovery.model.layout import DiskNode, Layout
 from recovery.model.machine import Disk, DiskId, Firmware, Machine, SecureBoot
 from recovery.model.plan import Plan
 from recovery.model.probe import Probe
@@ -508,25 +500,7 @@ def _contents(probe: Probe, disk: Disk) -> str:
         return "unknown"
     layout = probe.layout
     partitions = layout.partitions(node.id)
-    kinds = [_kind(layout, part) for part in partitions]
+    kinds = [content_of(layout, part.id) or "unknown" for part in partitions]
     if partitions:
         return f"{len(partitions)} partitions: {', '.join(kinds)}"
-    return _kind(layout, node) if layout.on(node.id) else "empty"
-
-
-def _kind(layout: Layout, node: DiskNode | Partition) -> str:
-    for above in layout.on(node.id):
-        match above:
-            case Filesystem():
-                return above.kind
-            case Swap():
-                return "swap"
-            case Luks():
-                return "LUKS"
-            case Raid():
-                return "RAID"
-            case VolumeGroup():
-                return "LVM"
-            case _:
-                continue
-    return "unknown"
+    return content_of(layout, node.id) or ("unknown" if layout.on(node.id) else "empty")

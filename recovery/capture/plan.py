@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
+from recovery.format.tables import table_extents
+from recovery.format.titles import title_of
 from recovery.model.extent import Extent, ExtentMap
-from recovery.model.layout import DiskNode, Filesystem, Layout, Luks, Partition, RawArea, Swap
+from recovery.model.layout import DiskNode, Layout, Partition, RawArea, Table
 from recovery.model.size import BLOCK, MiB, align_up, format_size
 
 GAP_LIMIT = 1 * MiB
@@ -71,7 +74,7 @@ def plan_capture(
             volumes.append(_volume(layout, disk.id, disk, 0, disk.disk.size, used, all_blocks))
             continue
         partitions = layout.partitions(disk.id)
-        areas += _areas(disk, partitions, table.scheme, all_blocks)
+        areas += _areas(disk, table, partitions, all_blocks)
         volumes += (
             _volume(layout, part.id, disk, part.start, part.size, used, all_blocks)
             for part in partitions
@@ -102,51 +105,34 @@ def _volume(
 
 
 def _areas(
-    disk: DiskNode, partitions: tuple[Partition, ...], scheme: str, all_blocks: bool
+    disk: DiskNode, table: Table, partitions: tuple[Partition, ...], all_blocks: bool
 ) -> tuple[RawArea, ...]:
+    size = disk.disk.size
     covered = ExtentMap.of(Extent(part.start, part.size) for part in partitions)
-    gaps = covered.holes(Extent(0, disk.disk.size))
+    # The table itself is made anew at restore; whoever else wrote there would break it.
+    # One that cannot be made anew is refused by the fit, not here.
+    with suppress(ValueError):
+        covered = covered.union(table_extents(table, partitions, size, disk.logical_sector))
+    gaps = covered.holes(Extent(0, size))
     if all_blocks:
         return tuple(
             RawArea(f"{disk.id}gap{gap.start}", disk.id, gap.start, gap.length, "unpartitioned")
             for gap in gaps
         )
-    if scheme == "gpt" or not gaps.extents or gaps.extents[0].start:
+    if table.scheme == "gpt" or not gaps.extents or gaps.extents[0].start > disk.logical_sector:
         return ()
     # Boot loaders for BIOS keep their second stage right behind the MBR.
-    size = min(gaps.extents[0].length, GAP_LIMIT) - disk.logical_sector
-    area = RawArea(f"{disk.id}gap", disk.id, disk.logical_sector, size, "behind the MBR")
-    return (area,) if size > 0 else ()
+    start = gaps.extents[0].start
+    length = min(gaps.extents[0].length, GAP_LIMIT - start)
+    return (RawArea(f"{disk.id}gap", disk.id, start, length, "behind the MBR"),)
 
 
 def _raw_volume(area: RawArea) -> VolumeSource:
     whole = ExtentMap((Extent(0, align_up(area.size, BLOCK)),))
-    title = f"{area.purpose} area"
+    title = f"area ({area.purpose})"
     return VolumeSource(
         area.id, title, area.on, area.start, area.size, whole, "all", "no filesystem"
     )
-
-
-def title_of(layout: Layout, id: str) -> str:
-    """A volume in words: what it is, its label, where it is."""
-    nodes = {node.id: node for node in layout.nodes}
-    node = nodes[id]
-    content = next(
-        (above for above in layout.on(id) if isinstance(above, Filesystem | Swap | Luks)), None
-    )
-    match content:
-        case Filesystem():
-            kind = content.kind
-        case Swap():
-            kind = "swap"
-        case Luks():
-            kind = "LUKS"
-        case _:
-            kind = "unknown content"
-    label = "" if content is None or isinstance(content, Luks) else content.label
-    name = label or (node.name if isinstance(node, Partition) else "")
-    number = f"partition {node.number}" if isinstance(node, Partition) else "whole disk"
-    return f"{number} ({kind}{f', {name}' if name else ''})"
 
 
 def render_capture(plan: CapturePlan) -> str:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from recovery.capture.plan import UsedBlocks
-from recovery.errors import CommandFailed, DeviceFailed, MissingTool
+from recovery.errors import CommandFailed, DamagedData, DeviceFailed, MissingTool
 from recovery.format import gpt
 from recovery.model.extent import Extent
-from recovery.model.layout import DiskNode, Filesystem, Luks, Node, Partition, Swap
+from recovery.model.layout import DiskNode, Filesystem, Luks, Node, Partition, Swap, Table
 from recovery.system import filesystem, partition_table
 from recovery.system.block_device import open_source, partition_node
 from recovery.system.command import Runner
 from recovery.system.filesystem import Content
+
+log = logging.getLogger(__name__)
 
 WHOLE = {
     "crypto_LUKS": "it is encrypted and not opened",
@@ -44,7 +47,7 @@ class InspectedSource:
 
 def inspect_source(runner: Runner, source: Source) -> InspectedSource:
     """Look at the partition table, at each partition's content, and at its allocation data."""
-    table = partition_table.read_layout(source.path, source.disk)
+    table = _read_table(source)
     nodes: list[Node] = [source.disk, *table]
     used: list[tuple[str, UsedBlocks]] = []
     partitions = [node for node in table if isinstance(node, Partition)]
@@ -58,6 +61,15 @@ def inspect_source(runner: Runner, source: Source) -> InspectedSource:
             nodes.append(node)
         used.append((id, _used_blocks(runner, source, extent, number, content, node)))
     return InspectedSource(tuple(nodes), tuple(used))
+
+
+def _read_table(source: Source) -> tuple[Table | Partition, ...]:
+    """The table, nothing where there is none or a damaged one: then the disk is one volume."""
+    try:
+        return partition_table.read_layout(source.path, source.disk)
+    except DamagedData as error:
+        log.warning("%s is captured as one volume: %s", source.path, error)
+        return ()
 
 
 def sector_size_of_image(path: str) -> int:

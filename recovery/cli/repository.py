@@ -19,7 +19,7 @@ from recovery.cli.options import (
 from recovery.cli.talk import ProgressLine, interruptible, look_only, new_passphrase, say
 from recovery.errors import DamagedData, Refused, UsageError
 from recovery.format.document import encode_document, to_plain
-from recovery.model.layout import Filesystem, Luks, Partition, Swap
+from recovery.format.titles import title_of
 from recovery.model.size import format_size
 from recovery.model.snapshot import Snapshot, Volume
 from recovery.repository.check import Checked
@@ -147,22 +147,9 @@ def render_snapshot(snapshot: Snapshot) -> str:
 
 
 def _render_volume(snapshot: Snapshot, volume: Volume) -> str:
-    node = next(node for node in snapshot.layout.nodes if node.id == volume.id)
-    number = f"partition {node.number}" if isinstance(node, Partition) else volume.id
-    content = ""
-    for above in snapshot.layout.on(volume.id):
-        match above:
-            case Filesystem():
-                content = f"{above.kind} {above.label}".rstrip()
-            case Swap():
-                content = "swap"
-            case Luks():
-                content = "LUKS"
-            case _:
-                continue
     used = f"{format_size(volume.used)} of {format_size(volume.size)}"
     why = f"  (all blocks: {volume.reason})" if volume.coverage == "all" else ""
-    return f"{number:<13} {content:<16} {used}{why}"
+    return f"{title_of(snapshot.layout, volume.id)}: {used}{why}"
 
 
 def check_command(

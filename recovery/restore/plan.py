@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from recovery.format.partition_types import UNKNOWN, partition_type
-from recovery.model.layout import Filesystem, Layout, Partition, RawArea, Swap, Table
+from recovery.format.titles import title_of
+from recovery.model.layout import Layout, Table
 from recovery.model.machine import Disk, DiskId
 from recovery.model.plan import (
     AdaptSystem,
@@ -71,38 +71,6 @@ def refusals(target: Disk, protected: Mapping[DiskId, str]) -> str:
         return target.problem
     reasons = (*((protected[target.id],) if target.id in protected else ()), *target.uses)
     return "; ".join(dict.fromkeys(reasons))
-
-
-def title_of(layout: Layout, id: str) -> str:
-    """What a volume is, in a few plain words: `partition 2, root (ext4 "debian")`."""
-    node = next((node for node in layout.nodes if node.id == id), None)
-    content = next((on for on in layout.on(id) if isinstance(on, Filesystem | Swap)), None)
-    match node:
-        case Partition():
-            role = _role(node, content)
-            return f"partition {node.number}{f', {role}' if role else ''}{_content(content)}"
-        case RawArea():
-            return f"area ({node.purpose})"
-        case _:
-            return f"whole disk{_content(content)}"
-
-
-def _role(partition: Partition, content: Filesystem | Swap | None) -> str:
-    """What a partition is for: where it was mounted, else what its type or its name says."""
-    mounts = content.mounts if isinstance(content, Filesystem) else ()
-    known = partition_type(partition.type)
-    if known.fixed and known is not UNKNOWN:
-        return known.name
-    if mounts:
-        return "root" if "/" in mounts else mounts[0]
-    return partition.name or ("" if content or known is UNKNOWN else known.name)
-
-
-def _content(content: Filesystem | Swap | None) -> str:
-    if content is None:
-        return ""
-    kind = content.kind if isinstance(content, Filesystem) else "swap"
-    return f' ({kind} "{content.label}")' if content.label else f" ({kind})"
 
 
 def _write_table(layout: Layout, disk: str, table: Table, target: DiskId) -> WriteTable:

@@ -9,6 +9,7 @@ import pytest
 
 from recovery.errors import DoesNotFit
 from recovery.format.partition_types import ESP
+from recovery.format.titles import title_of
 from recovery.model.layout import (
     DiskNode,
     Filesystem,
@@ -22,7 +23,7 @@ from recovery.model.machine import Disk, DiskId
 from recovery.model.plan import AdaptSystem, GrowFilesystem, SaveOldTable, WriteTable, render_plan
 from recovery.model.size import GiB, KiB, MiB, TiB
 from recovery.restore.fit import TargetDisk, fit
-from recovery.restore.plan import plan_restore, refusals, title_of
+from recovery.restore.plan import plan_restore, refusals
 from tests.builders import (
     SIGNATURE,
     make_disk,
