@@ -50,7 +50,7 @@ def fix_grub(system: InstalledSystem, layout: Layout, machine: Machine, disk_lin
     bios = _for_bios(system, layout, machine)
     first, second = (uefi, bios) if machine.firmware is Firmware.UEFI else (bios, uefi)
     changes: tuple[Change, ...] = (*first.changes, *second.changes)
-    if system.boot_menu:
+    if system.boot_menu and system.is_debian_like:
         changes = (*changes, UPDATE_MENU)
     if system.debconf_grub:
         changes = (*changes, _remember_disk(disk_link))
