@@ -21,6 +21,7 @@ from typing import Any
 from live_image import tree as live_tree
 from live_image.base import BaseRecipe, make_base
 from live_image.boot_menu import INITRD, KERNEL
+from live_image.console_font import LETTERS_FROM, make_font_file
 from live_image.inputs import key_of, key_of_files
 from live_image.medium import (
     FAST,
@@ -258,7 +259,7 @@ def _make_image(
         packages = _installed(root, runner)
         release = live_tree.kernel_release(root)
     with _timed("squashfs", listener):
-        live_tree.clean(root, inputs.profile)
+        live_tree.clean(root)
         live_tree.touch_all(root, inputs.epoch)
         make_squashfs(root, medium / SQUASHFS, inputs.effort, inputs.epoch, runner)
         shutil.rmtree(root)
@@ -282,7 +283,10 @@ def _make_root(inputs: Inputs, base: Path, site: Path, root: Path, runner: Runne
     for name in OUR_PACKAGES:
         live_tree.copy_sources(PROJECT / name, root / live_tree.SITE / name)
         live_tree.compile_python(root, live_tree.SITE / name, runner)
+    live_tree.remove_paths(root, inputs.profile)
     live_tree.copy_sources(HERE / "overlay", root)
+    fonts = root / "usr/share/consolefonts"
+    make_font_file(fonts / LETTERS_FROM, fonts / "recovery.psf.gz")
     live_tree.settle_units(root, inputs.profile)
     live_tree.name_system(root, inputs.profile, inputs.medium_id)
 

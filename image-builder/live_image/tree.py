@@ -123,14 +123,18 @@ def kernel_image(root: Path) -> Path:
     return sorted((root / "boot").glob("vmlinuz-*"))[-1]
 
 
-def clean(root: Path, profile: Profile) -> None:
-    """Remove what differs from build to build, and what no live system reads."""
+def remove_paths(root: Path, profile: Profile) -> None:
+    """Remove what the profile names; before the initramfs is made, since its hooks are among it."""
     for removed in profile.removed_paths:
         place = root / removed
         if place.is_dir() and not place.is_symlink():
             shutil.rmtree(place)
         else:
             place.unlink(missing_ok=True)
+
+
+def clean(root: Path) -> None:
+    """Remove what differs from build to build, and what no live system reads."""
     for folder in EMPTY_IN_IMAGE:
         for entry in sorted((root / folder).iterdir()):
             if entry.is_dir() and not entry.is_symlink():

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from packaging.markers import Marker
 
-from recovery.errors import CommandFailed, DamagedData
+from recovery.errors import CommandFailed, DamagedData, UsageError
 from recovery.system.command import Command, Runner
 
 PYTHON = "3.13"
@@ -34,7 +34,7 @@ _TARGET = {
     "os_name": "posix",
 }
 _START = re.compile(
-    r"^(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^\s;\\]+)\s*(?:;(?P<marker>[^\\]*))?(?P<rest>\\?)$"
+    r"^(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^\s;\\]+)\s*(?:;(?P<marker>[^\\]*))?\\?$"
 )
 
 
@@ -48,16 +48,22 @@ class Requirement:
 
 
 def read_lock(text: str, skipped: Iterable[str]) -> tuple[Requirement, ...]:
-    """What of a `requirements.lock` the live system needs, by its own Python and platform."""
+    """What of a `requirements.lock` the live system needs, by its own Python and platform.
+
+    Raises `UsageError` for a line that is neither a locked requirement nor a comment.
+    """
     left_out = {name.lower() for name in skipped}
+    lines = (line for line in text.splitlines() if not line.lstrip().startswith("#"))
     found: list[Requirement] = []
-    for block in re.split(r"\n(?=[A-Za-z0-9])", text):
-        lines = [line.strip() for line in block.splitlines() if not line.startswith("#")]
-        if not lines or (start := _START.match(lines[0])) is None:
-            continue
-        if start["name"].lower() in left_out:
-            continue
-        if start["marker"] and not Marker(start["marker"].strip()).evaluate(_TARGET):
+    for block in re.split(r"\n(?=\S)", "\n".join(lines).strip()):
+        start = _START.match(block.splitlines()[0])
+        if start is None:
+            raise UsageError(
+                f"the lock file has a line that is no locked requirement: {block.splitlines()[0]}",
+                hint="make it again as its first lines say",
+            )
+        marker = (start["marker"] or "").strip()
+        if start["name"].lower() in left_out or (marker and not Marker(marker).evaluate(_TARGET)):
             continue
         hashes = tuple(sorted(re.findall(r"--hash=(sha256:[0-9a-f]{64})", block)))
         found.append(Requirement(start["name"], start["version"], hashes))
@@ -67,7 +73,10 @@ def read_lock(text: str, skipped: Iterable[str]) -> tuple[Requirement, ...]:
 def render_lock(requirements: tuple[Requirement, ...]) -> str:
     """A requirements file of exactly these, for pip."""
     return "".join(
-        f"{one.name}=={one.version} " + " ".join(f"--hash={value}" for value in one.hashes) + "\n"
+        " \\\n    ".join(
+            (f"{one.name}=={one.version}", *(f"--hash={value}" for value in one.hashes))
+        )
+        + "\n"
         for one in requirements
     )
 
