@@ -71,7 +71,7 @@ def perform_restore(
         for number, step in enumerate(plan.steps, 1):
             listener(StepStarted(number, len(plan.steps), describe(step), work_of(step)))
             listener(StepDone(number, work.carry_out(step)))
-    outcome = Outcome(True, True, tuple(work.facts), tuple(work.warnings))
+    outcome = Outcome(True, work.verified, tuple(work.facts), tuple(work.warnings))
     save_text(session / "outcome.json", encode_document(outcome).decode())
     return outcome
 
@@ -109,6 +109,7 @@ class _Restore:
         self._cancelled = cancelled
         self._blank = False
         self._file: int | None = None
+        self.verified = True
         self.facts: list[str] = []
         self.warnings: list[str] = []
 
@@ -254,6 +255,7 @@ class _Restore:
     def _adapt_system(self) -> str:
         self._reread()
         outcome = self._adapt(self._plan, self._node, self._listener)
+        self.verified = self.verified and outcome.verified
         self.facts += outcome.facts
         self.warnings += outcome.warnings
         return f"{len(outcome.facts)} things checked"

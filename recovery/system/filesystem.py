@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 import struct
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,6 +27,9 @@ from recovery.system.command import Command, Runner
 
 Read = Callable[[int, int], bytes]
 """Reads `(start, length)` bytes of a volume."""
+
+VIEW = "volume"
+"""The file in the folder that `volume_view` mounts."""
 
 PARTCLONE = {
     "ext2": "partclone.ext2",
@@ -216,8 +220,9 @@ def _ntfs_volume_flags(record: bytes) -> int | None:
 
 def xfs_reason(runner: Runner, node: str) -> str:
     """As `reason_not_to_trust`, for XFS, whose log only its own tool reads."""
+    is_file = () if Path(node).is_block_device() else ("-f",)
     command = Command(
-        ("xfs_logprint", "-t", "--", node),
+        ("xfs_logprint", "-t", *is_file, node),
         purpose=f"read the log of the XFS on {node}",
         accepted=frozenset(range(256)),
         timeout=300,
@@ -293,27 +298,17 @@ def swap_blocks(read: Read, size: int) -> ExtentMap | None:
 
 @contextmanager
 def volume_node(runner: Runner, path: str, volume: Extent) -> Iterator[str]:
-    """A node for the bytes `volume` of the image file `path`, read-only, by a loop device.
+    """A file that holds just the bytes `volume` of the image file `path`, read-only, by FUSE.
 
-    Raises `CommandFailed`: making one needs root.
+    A loop device would do as well, but needs root. Raises `CommandFailed`, `MissingTool`.
     """
-    attach = Command(
-        (
-            "losetup",
-            "--find",
-            "--show",
-            "--read-only",
-            f"--offset={volume.start}",
-            f"--sizelimit={volume.length}",
-            "--",
-            path,
-        ),
-        purpose=f"look inside {path}",
-        timeout=60,
-        package="mount",
-    )
-    node = runner.run(attach).text.strip()
-    try:
-        yield node
-    finally:
-        runner.run(Command(("losetup", "--detach", node), purpose=f"let go of {node}"))
+    with tempfile.TemporaryDirectory(prefix="recovery-") as folder:
+        place = (str(volume.start), str(volume.length), folder)
+        view = (sys.executable, "-m", "recovery.system.volume_view", path, *place)
+        purpose = f"look inside {path}"
+        runner.run(Command(view, purpose=purpose, timeout=60, package="fuse3"))
+        try:
+            yield str(Path(folder, VIEW))
+        finally:
+            unmount = ("fusermount3", "-u", "--", folder)
+            runner.run(Command(unmount, purpose=purpose, timeout=60, package="fuse3"))
