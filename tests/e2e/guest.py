@@ -160,15 +160,16 @@ def startup_medium(path: Path) -> Path:
 
 
 @contextmanager
-def mounted_root(disk: Path, folder: Path, options: str = "") -> Iterator[Path]:
-    """The root filesystem of a guest disk at `folder`, while the context lasts; needs root."""
+def mount_part(disk: Path, part: tuple[int, int], folder: Path) -> Iterator[Path]:
+    """The ext4 in a part (start and size in bytes) of a disk image, mounted at `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    place = f"loop,offset={ROOT[0]},sizelimit={ROOT[1]}{options}"
-    run("mount the guest", "mount", "-t", "ext4", "-o", place, str(disk), str(folder))
+    place = f"loop,offset={part[0]},sizelimit={part[1]}"
+    run("mount a disk image", "mount", "-t", "ext4", "-o", place, str(disk), str(folder))
     try:
         yield folder
     finally:
-        run("unmount the guest", "umount", str(folder))
+        run("unmount a disk image", "umount", str(folder))
+        folder.rmdir()
 
 
 def run(purpose: str, *argv: str, stdin: bytes = b"") -> str:
@@ -185,7 +186,7 @@ def _build(place: Path, cache: Path) -> dict[str, object]:
     options = f"offset={ROOT[0]},lazy_itable_init=1,lazy_journal_init=1"
     argv = ("mke2fs", "-q", "-F", "-t", "ext4", "-U", ROOT_UUID, "-E", options)
     run("make the root filesystem", *argv, str(disk), f"{ROOT[1] // 1024}k")
-    with mounted_root(disk, place / "root") as root:
+    with mount_part(disk, ROOT, place / "root") as root:
         _install(root, cache, place / "early")
         _configure(root)
         _fill(root / "srv" / "archive", root / "home" / "ada")
@@ -193,7 +194,6 @@ def _build(place: Path, cache: Path) -> dict[str, object]:
         facts = _write_sums(root)
         _write_bios_boot(root, disk)
         _write_esp(root, disk, place / "esp.img")
-    (place / "root").rmdir()
     _check(disk)
     disk.rename(place / "disk.raw")
     return facts

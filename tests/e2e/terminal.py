@@ -59,10 +59,11 @@ class Terminal:
 
     def __init__(self, line: socket.socket, columns: int, lines: int) -> None:
         self._line = line
-        self._screen = _Screen(columns, lines, self.send_bytes)
+        self._screen = _Screen(columns, lines, self._answer)
         self._stream = pyte.ByteStream(self._screen)
         self._received = bytearray()
         self._changed = threading.Condition()
+        self._watcher: Callable[[bytes], None] | None = None
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -91,6 +92,21 @@ class Terminal:
         """Send as is; a line that is gone swallows it."""
         with suppress(OSError):
             self._line.sendall(data)
+
+    def join(self, watcher: Callable[[bytes], None] | None) -> None:
+        """Pass on everything received, from the start, to another terminal; `None` ends it.
+
+        Meanwhile that terminal answers the guest's queries.
+        """
+        with self._changed:
+            self._watcher = watcher
+            if watcher is not None:
+                watcher(bytes(self._received))
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the other side still holds the line."""
+        return self._reader.is_alive()
 
     def wait_for(self, *texts: str, timeout: float) -> str:
         """Wait until the screen shows one of `texts` and return that; `timeout` in seconds."""
@@ -152,6 +168,10 @@ class Terminal:
         wanted = " or ".join(repr(text) for text in texts) or "the end of the command"
         raise ScreenTimeout(f"{wanted} did not appear {reason}; the screen shows:\n{self.text()}")
 
+    def _answer(self, data: bytes) -> None:
+        if self._watcher is None:
+            self.send_bytes(data)
+
     def _read(self) -> None:
         pending = b""
         while True:
@@ -161,6 +181,8 @@ class Terminal:
                 data = b""
             with self._changed:
                 self._received += data
+                if self._watcher is not None:
+                    self._watcher(data)
                 pending = self._draw(pending + data)
                 self._changed.notify_all()
             if not data:

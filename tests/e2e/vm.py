@@ -140,8 +140,8 @@ class Machine:
     no_reboot: bool = True
     with_shell: bool = False
     variables: Path | None = None
-    columns: int = 100
-    lines: int = 36
+    columns: int = 80
+    lines: int = 24
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
     _sockets: Path = field(default=Path(), init=False)
     _qmp: Qmp | None = field(default=None, init=False)
