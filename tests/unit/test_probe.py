@@ -95,6 +95,29 @@ def test_stacks_lead_down_to_their_disks() -> None:
     assert {disk.id for disk in layout.disk_of(mirror.id)} == {"disk0", "disk1"}
 
 
+def test_array_is_the_same_whether_it_runs_or_not() -> None:
+    """Recorded in a virtual machine: told by sysfs in one case and by mdadm in the other."""
+    for name in ("recorded-every-bus-stacks-running", "recorded-every-bus-stacks-stopped"):
+        (array,) = (node for node in known(name).layout.nodes if isinstance(node, Raid))
+        assert (array.level, array.name, array.size) == ("raid1", "data", 313524224)
+        assert array.on == ("disk2p1", "disk3p1")
+
+
+def test_every_bus_is_told_apart() -> None:
+    disks = known("recorded-every-bus-stacks-running").machine.disks
+    told = {disk.id.serial or disk.id.path: disk.transport for disk in disks}
+    assert told == {
+        "SATA0001": "ata",
+        "SATA0002": "ata",
+        "NVME0001": "nvme",
+        "MEGA0001": "scsi",
+        "SCSI0001": "scsi",
+        "USB0001": "usb",
+        "pci-0000:00:04.0": "virtio",
+        "pci-0000:00:09.0": "virtio",
+    }
+
+
 def test_running_live_medium_is_in_use_and_protection_is_no_problem() -> None:
     medium, target, store = known("live-medium").machine.disks
     assert medium.uses == ("live medium",)
