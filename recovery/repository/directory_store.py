@@ -21,10 +21,15 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class DirectoryStore:
-    """Objects are files below `root`."""
+    """Objects are files below `root`, which is made with the first of them if need be.
+
+    The folder is known by device and inode: where a medium was pulled, its empty mount point
+    must not be taken for it and filled.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._identity = _identity(root)
 
     @property
     def url(self) -> str:
@@ -50,7 +55,7 @@ class DirectoryStore:
         path = self.root / name
         partial = path.parent / f"{TEMPORARY}{secrets.token_hex(8)}"
         with self._told("write", name):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            self._make_folder(path.parent)
             try:
                 _write_lasting(partial, data)
                 partial.rename(path)
@@ -63,7 +68,8 @@ class DirectoryStore:
     def list(self, prefix: str) -> Iterator[tuple[str, int]]:
         """Name and size of every object whose name starts with the folder `prefix`."""
         folder = self.root / prefix
-        with self._told("list", prefix):
+        with self._told("list", prefix or "the objects"):
+            self._require_place()
             for parent, folders, files in os.walk(folder, onerror=_raise_unless_missing):
                 folders.sort()
                 for file in sorted(files):
@@ -77,11 +83,35 @@ class DirectoryStore:
         with self._told("delete", name), suppress(FileNotFoundError):
             (self.root / name).unlink()
 
+    def _require_place(self) -> None:
+        """Raise `DeviceFailed` where the folder is not the one that it was."""
+        if self._identity is None or self._identity == _identity(self.root):
+            return
+        raise DeviceFailed(
+            f"the repository at {self.root} is gone",
+            hint="attach its medium or share again; snapshots that were there are whole",
+        )
+
+    def _make_folder(self, folder: Path) -> None:
+        """Make a folder and those above it so that they last."""
+        self._require_place()
+        missing = [path for path in (folder, *folder.parents) if not path.exists()]
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in missing:
+            _sync_folder(path.parent)
+        self._identity = self._identity or _identity(self.root)
+
     @contextmanager
     def _told(self, verb: str, name: str) -> Iterator[None]:
         try:
             yield
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+            self._require_place()
+            if verb != "read" and self.root.is_file():
+                raise DeviceFailed(
+                    f"{self.root} is a file, so it holds no repository",
+                    hint="name a folder",
+                ) from error
             raise ObjectMissing(name) from error
         except OSError as error:
             if error.errno in _FULL:
@@ -93,6 +123,14 @@ class DirectoryStore:
                 f"could not {verb} {name} in the repository at {self.root}: {error.strerror}",
                 hint="check the medium, its connection and its permissions",
             ) from error
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    try:
+        found = folder.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _read_range(file: int, start: int, length: int) -> bytes:
