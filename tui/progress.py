@@ -85,11 +85,6 @@ class Progress:
                 assert_never(event)
 
     @property
-    def started(self) -> bool:
-        """Whether any step has begun."""
-        return self.current > 0
-
-    @property
     def fraction(self) -> float:
         """Share of the whole job that is done, 0 to 1."""
         done = sum(

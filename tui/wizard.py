@@ -137,7 +137,7 @@ class RestoreWizard:
             if token is None:
                 continue
             ending = await self._perform(repository, plan, token)
-            if isinstance(ending.error, PlanStale | Refused) and not ending.started:
+            if isinstance(ending.error, PlanStale | Refused) and not ending.step:
                 await self._stage.tell(ending.error)
                 targets = await self._find_targets(repository, snapshot)
                 continue

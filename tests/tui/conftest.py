@@ -41,7 +41,8 @@ class Eyes:
         return self.text
 
     async def press(self, *keys: str) -> None:
-        await self.pilot.press(*keys)
+        for key in keys:
+            self.pilot.app.post_message(events.Key(key, key if len(key) == 1 else None))
         await self.pilot.pause()
 
     async def type(self, text: str) -> None:

@@ -20,7 +20,7 @@ KEYS = """Keys that work everywhere
   ? or F1 or Ctrl+G      this help (Ctrl+G also while typing)"""
 
 
-class HelpScreen(LeftOnce[None], ModalScreen[None]):
+class HelpScreen(ModalScreen[None], LeftOnce[None]):
     """A text over the screen that it explains."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -39,4 +39,4 @@ class HelpScreen(LeftOnce[None], ModalScreen[None]):
         with box:
             with VerticalScroll():
                 yield Static(f"{self._text}\n\n{KEYS}", markup=False)
-            yield Static("Esc or Enter: close", classes="keys", markup=False)
+            yield Static("Up/Down: scroll   Esc or Enter: close", classes="keys", markup=False)

@@ -15,7 +15,7 @@ from recovery.errors import RecoveryError
 from tui.screens.left_once import LeftOnce
 
 
-class MessageScreen(LeftOnce[None], ModalScreen[None]):
+class MessageScreen(ModalScreen[None], LeftOnce[None]):
     """A box with a heading and text; Enter or Esc closes it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -14,7 +14,7 @@ from textual.widget import Widget
 from textual.widgets import OptionList, Static
 
 from recovery.errors import Interrupted, RecoveryError
-from recovery.model.plan import Plan
+from recovery.model.plan import Plan, describe
 from tui.screens.message import internal_error_words
 from tui.screens.page import Page
 from tui.screens.restoring import Ending
@@ -46,6 +46,8 @@ class OutcomeScreen(Page[Next]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "back", "Start screen", key_display="Esc"),
         Binding("r", "reboot", "Reboot", key_display="R"),
+        Binding("pageup", "scroll(-1)", "Scroll", key_display="PgUp/PgDn", priority=True),
+        Binding("pagedown", "scroll(1)", show=False, priority=True),
     ]
 
     report = getters.query_one("#report", Static)
@@ -90,6 +92,11 @@ class OutcomeScreen(Page[Next]):
         """Nothing of this run can be gone back to: the start screen."""
         self.dismiss(Next.START)
 
+    def action_scroll(self, direction: int) -> None:
+        """Scroll the report while the focus stays in the menu."""
+        text = self.query_one("#text", VerticalScroll)
+        text.scroll_relative(y=direction * max(1, text.size.height - 2), animate=False)
+
     def action_reboot(self) -> None:
         """Restart the machine."""
         self.dismiss(Next.REBOOT)
@@ -109,7 +116,7 @@ def assurance_words(ending: Ending) -> str:
     """What state the target disk is in."""
     if is_complete(ending):
         return "Remove the recovery medium before the machine starts again."
-    if not ending.started:
+    if not ending.step:
         return NOTHING_CHANGED
     return "The target disk is incomplete: do not start from it."
 
@@ -118,7 +125,7 @@ def render_ending(plan: Plan, ending: Ending, session_folder: Path) -> list[str]
     """The report in lines of any length."""
     lines = [plan.title, f"It took {duration_words(ending.seconds)}.", ""]
     if ending.error is not None:
-        lines += [*_error_lines(ending.error, session_folder), ""]
+        lines += [*_error_lines(ending.error, session_folder), "", *_where_it_ended(plan, ending)]
     outcome = ending.outcome
     if outcome is not None:
         verdict = (
@@ -132,6 +139,14 @@ def render_ending(plan: Plan, ending: Ending, session_folder: Path) -> list[str]
     if warnings:
         lines += ["Warnings", *(f"  ! {warning}" for warning in warnings), ""]
     return [*lines, f"Report and log: {session_folder}"]
+
+
+def _where_it_ended(plan: Plan, ending: Ending) -> list[str]:
+    if not 0 < ending.step <= len(plan.steps):
+        return []
+    where = f"It ended in step {ending.step} of {len(plan.steps)}:"
+    step = " ".join(describe(plan.steps[ending.step - 1]).split())
+    return [f"{where} {step}.", "The repository was not touched; you can restore again.", ""]
 
 
 def _error_lines(error: BaseException, session_folder: Path) -> list[str]:

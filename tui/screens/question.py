@@ -14,7 +14,7 @@ from tui.screens.left_once import LeftOnce
 from tui.widgets.choice_list import ChoiceList, plain_rows
 
 
-class QuestionScreen(LeftOnce[bool], ModalScreen[bool]):
+class QuestionScreen(ModalScreen[bool], LeftOnce[bool]):
     """Returns whether `yes` was chosen; `no` is first, and also what Esc means."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "no", "No", key_display="Esc")]

@@ -33,11 +33,11 @@ Perform = Callable[[Listener, threading.Event], Outcome]
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How the run ended: an outcome or an error; `started` tells whether any step had begun."""
+    """How the run ended: an outcome or an error; `step` is the last that had begun, 0 if none."""
 
     outcome: Outcome | None
     error: BaseException | None
-    started: bool
+    step: int
     warnings: tuple[str, ...]
     seconds: float
 
@@ -126,7 +126,7 @@ class RestoringScreen(Page[Ending]):
         ending = Ending(
             outcome=event.worker.result if event.state is WorkerState.SUCCESS else None,
             error=event.worker.error,
-            started=self._progress.started,
+            step=self._progress.current,
             warnings=tuple(self._progress.warnings),
             seconds=time.monotonic() - self._progress.began,
         )
