@@ -56,15 +56,23 @@ class IndexSegment:
     """Rows of some packs. Immutable."""
 
     def __init__(
-        self, packs: tuple[bytes, ...], frames: npt.NDArray[np.void], rows: npt.NDArray[np.void]
+        self,
+        packs: tuple[bytes, ...],
+        frames: npt.NDArray[np.void],
+        rows: npt.NDArray[np.void],
+        high: npt.NDArray[np.uint64] | None = None,
     ) -> None:
         self.packs = packs
-        self._frames = frames
-        self._rows = rows
-        self._high = np.ascontiguousarray(rows["high"])
+        self.frames = frames
+        self.rows = rows
+        # Searched much faster than the same column among the rows.
+        self._high = np.ascontiguousarray(rows["high"]) if high is None else high
+
+    def forget(self) -> None:
+        """Give back memory that can be had again; nothing here."""
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self.rows)
 
     @classmethod
     def of(cls, packs: Iterable[tuple[bytes, Sequence[FrameEntry]]]) -> IndexSegment:
@@ -84,41 +92,24 @@ class IndexSegment:
         if ids:
             rows["high"], rows["low"] = _keys(ids_array(ids))
             rows["frame"], rows["offset"], rows["length"] = np.array(places).T
-        return cls(tuple(names), np.array(frames, dtype=FRAME), _sorted(rows))
-
-    @classmethod
-    def joined(cls, segments: Sequence[IndexSegment]) -> IndexSegment:
-        """One segment with the rows of all."""
-        packs: list[bytes] = []
-        frames: list[npt.NDArray[np.void]] = []
-        rows: list[npt.NDArray[np.void]] = []
-        frame_count = 0
-        for segment in segments:
-            moved_frames, moved_rows = segment._frames.copy(), segment._rows.copy()
-            moved_frames["pack"] += len(packs)
-            moved_rows["frame"] += frame_count
-            packs.extend(segment.packs)
-            frame_count += len(moved_frames)
-            frames.append(moved_frames)
-            rows.append(moved_rows)
-        return cls(tuple(packs), np.concatenate(frames), _sorted(np.concatenate(rows)))
+        return cls(tuple(names), np.array(frames, dtype=FRAME), sorted_rows(rows))
 
     def encode(self) -> bytes:
         """The plain bytes of the segment."""
-        counts = _COUNTS.pack(len(self.packs), len(self._frames), len(self._rows))
-        parts = (counts, *self.packs, self._frames.tobytes(), self._rows.tobytes())
+        counts = _COUNTS.pack(len(self.packs), len(self.frames), len(self.rows))
+        parts = (counts, *self.packs, self.frames.tobytes(), self.rows.tobytes())
         return b"".join(parts)
 
     def _find(self, ids: Ids) -> npt.NDArray[np.int64]:
         """Row of each id, -1 where there is none."""
         high, low = _keys(ids)
         found = np.full(len(high), -1, dtype=np.int64)
-        if not len(self._rows):
+        if not len(self.rows):
             return found
         first = np.searchsorted(self._high, high)
         for step in range(_longest_run(self._high, high, first)):
-            row = np.minimum(first + step, len(self._rows) - 1)
-            same = (self._high[row] == high) & (self._rows["low"][row] == low) & (found < 0)
+            row = np.minimum(first + step, len(self.rows) - 1)
+            same = (self._high[row] == high) & (self.rows["low"][row] == low) & (found < 0)
             found[same] = row[same]
         return found
 
@@ -131,8 +122,8 @@ class IndexSegment:
         return [None if row < 0 else self._location(int(row)) for row in self._find(ids)]
 
     def _location(self, number: int) -> Location:
-        row = self._rows[number]
-        frame = self._frames[row["frame"]]
+        row = self.rows[number]
+        frame = self.frames[row["frame"]]
         return Location(
             self.packs[int(frame["pack"])],
             int(frame["offset"]),
@@ -147,11 +138,12 @@ class IndexSegment:
         gone = np.array([name in packs for name in self.packs], dtype=bool)
         if not gone.any():
             return self
-        keep = ~gone[self._frames["pack"][self._rows["frame"]]]
-        return IndexSegment(self.packs, self._frames, self._rows[keep])
+        keep = ~gone[self.frames["pack"][self.rows["frame"]]]
+        return IndexSegment(self.packs, self.frames, self.rows[keep])
 
 
-def _sorted(rows: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
+def sorted_rows(rows: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
+    """The rows in the order of their ids."""
     return rows[np.lexsort((rows["low"], rows["high"]))]
 
 

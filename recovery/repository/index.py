@@ -15,7 +15,7 @@ import numpy.typing as npt
 from blake3 import blake3
 
 from recovery.errors import DamagedData
-from recovery.format.index import Ids, IndexSegment, Location, decode_index, ids_array
+from recovery.format.index import IndexSegment, Location, decode_index, ids_array
 from recovery.format.pack import (
     FOOTER_SIZE,
     FrameEntry,
@@ -23,6 +23,7 @@ from recovery.format.pack import (
     decode_footer,
 )
 from recovery.format.seal import HEADER_SIZE, SALT_SIZE, Header, Kind, open_document, seal_document
+from recovery.repository.index_spool import IndexSpool
 from recovery.repository.store import ObjectMissing, Store
 
 log = logging.getLogger(__name__)
@@ -30,7 +31,9 @@ log = logging.getLogger(__name__)
 FOLDER = "index"
 PACK_FOLDER = "packs"
 ROWS_PER_SEGMENT = 128 * 1024
-SEGMENTS_UNMERGED = 8
+SEGMENTS_UNJOINED = 16
+"""Segments that are searched one by one before they are joined."""
+SEARCHES_UNTIL_FORGOTTEN = 16
 
 
 def pack_name(digest: bytes) -> str:
@@ -58,8 +61,10 @@ class ChunkIndex:
         self._repository = repository
         self._segments: list[IndexSegment] = []
         self._unsaved: list[tuple[bytes, Sequence[FrameEntry]]] = []
+        self._unsaved_rows = 0
         self._unwritten: list[IndexSegment] = []
         self._recent: set[bytes] = set()
+        self._searches = 0
 
     def load(self) -> None:
         """Read all segments, then the trailers of packs that none of them names."""
@@ -68,19 +73,20 @@ class ChunkIndex:
             for name, size in self._store.list(PACK_FOLDER)
             if _is_digest(name)
         }
-        segments = [segment for segment in self._read_segments() if len(segment)]
-        named = {name for segment in segments for name in segment.packs}
-        gone = frozenset(named - sizes.keys())
-        self._segments = [segment.without(gone) for segment in segments]
-        self._merge(keep=0)
-        orphans = [
-            (digest, frames)
-            for digest in sorted(sizes.keys() - named)
-            if (frames := self._list_pack(*sizes[digest])) is not None
-        ]
-        if orphans:
-            self._unwritten.append(IndexSegment.of(orphans))
-            self._segments.append(self._unwritten[-1])
+        named: set[bytes] = set()
+        spool = IndexSpool()
+        for segment in self._read_segments():
+            named.update(segment.packs)
+            spool.add(segment.without(frozenset(segment.packs) - sizes.keys()))
+        self._segments = [spool.finish()]
+        for digest in sorted(sizes.keys() - named):
+            frames = self._list_pack(*sizes[digest])
+            if frames is not None:
+                self._unsaved.append((digest, frames))
+                self._unsaved_rows += sum(len(frame.chunks) for frame in frames)
+            if self._unsaved_rows >= ROWS_PER_SEGMENT:
+                self._close_segment()
+        self._close_segment()
 
     def _list_pack(self, name: str, size: int) -> tuple[FrameEntry, ...] | None:
         try:
@@ -98,9 +104,17 @@ class ChunkIndex:
             except (DamagedData, ObjectMissing) as error:
                 log.warning("%s is not readable, its packs list themselves: %s", name, error)
 
-    def _merge(self, keep: int) -> None:
-        if len(self._segments) > keep:
-            self._segments = [IndexSegment.joined(self._segments)]
+    def _join_segments(self) -> None:
+        spool = IndexSpool()
+        for segment in self._segments:
+            spool.add(segment)
+        self._segments = [spool.finish()]
+
+    def _searched(self) -> None:
+        self._searches += 1
+        if self._searches % SEARCHES_UNTIL_FORGOTTEN == 0:
+            for segment in self._segments:
+                segment.forget()
 
     def contains(self, ids: Sequence[bytes]) -> npt.NDArray[np.bool_]:
         """Which of the ids are stored already, or about to be by this session."""
@@ -108,13 +122,12 @@ class ChunkIndex:
         known = np.fromiter((id in self._recent for id in ids), dtype=bool, count=len(ids))
         for segment in self._segments:
             known |= segment.contains(table)
+        self._searched()
         return known
 
     def locate(self, ids: Sequence[bytes]) -> list[Location | None]:
         """Where each id is stored."""
-        return self._locate(ids_array(ids))
-
-    def _locate(self, table: Ids) -> list[Location | None]:
+        table = ids_array(ids)
         found: list[Location | None] = [None] * len(table)
         for segment in self._segments:
             missing = [number for number, location in enumerate(found) if location is None]
@@ -122,6 +135,7 @@ class ChunkIndex:
                 break
             for number, location in zip(missing, segment.locate(table[missing]), strict=True):
                 found[number] = location
+        self._searched()
         return found
 
     def expect(self, id: bytes) -> bool:
@@ -134,26 +148,33 @@ class ChunkIndex:
     def add_pack(self, digest: bytes, frames: Sequence[FrameEntry]) -> None:
         """Note a pack that is in the store."""
         self._unsaved.append((digest, frames))
-        rows = sum(len(frame.chunks) for _, entries in self._unsaved for frame in entries)
-        if rows >= ROWS_PER_SEGMENT:
+        self._unsaved_rows += sum(len(frame.chunks) for frame in frames)
+        if self._unsaved_rows >= ROWS_PER_SEGMENT:
             self.save()
 
     def save(self) -> None:
         """Write what no stored segment names yet."""
-        if self._unsaved:
-            self._unwritten.append(IndexSegment.of(self._unsaved))
-            self._segments.append(self._unwritten[-1])
-            for _, entries in self._unsaved:
-                self._recent.difference_update(
-                    chunk.id for frame in entries for chunk in frame.chunks
-                )
-            self._unsaved = []
-            self._merge(keep=SEGMENTS_UNMERGED)
+        self._close_segment()
         for segment in self._unwritten:
             header = Header(Kind.INDEX, self._repository, secrets.token_bytes(SALT_SIZE))
             data = seal_document(self._master, header, segment.encode())
             self._store.put(f"{FOLDER}/{blake3(data).hexdigest()}", data)
         self._unwritten = []
+        if len(self._segments) > SEGMENTS_UNJOINED:
+            self._join_segments()
+
+    def _close_segment(self) -> None:
+        """Make what was added searchable as a segment."""
+        if not self._unsaved:
+            return
+        segment = IndexSegment.of(self._unsaved)
+        self._unwritten.append(segment)
+        self._segments.append(segment)
+        # Only now, so that a chunk is found in one place or the other at any time.
+        for _, entries in self._unsaved:
+            self._recent.difference_update(chunk.id for frame in entries for chunk in frame.chunks)
+        self._unsaved = []
+        self._unsaved_rows = 0
 
 
 def _is_digest(name: str) -> bool:
