@@ -6,7 +6,7 @@ its members that are attached have been.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from recovery.format.mbr import boot_code_of
@@ -133,15 +133,12 @@ class _Building:
                 self._fill_partition(id, table, part)
 
     def join(self) -> None:
-        """Put down arrays and groups, lowest first."""
-        while True:
-            arrays, groups = tuple(self._ready_arrays()), tuple(self._ready_groups())
-            for uuid in arrays:
-                self._put_array(uuid)
-            for group in groups:
-                self._put_group(group)
-            if not arrays and not groups:
-                return
+        """Put down arrays and groups, lowest first; what never gets complete comes last."""
+        while (one := self._next()) is not None:
+            if isinstance(one, Group):
+                self._put_group(one)
+            else:
+                self._put_array(one)
 
     def _table(self, id: str, device: BlockDevice) -> Table | None:
         scheme = SCHEMES.get(device.properties.get("ID_PART_TABLE_TYPE", ""))
@@ -230,17 +227,25 @@ class _Building:
         """The physical volumes that are attached."""
         return tuple(self.by_node[node] for node in group.members if node in self.by_node)
 
-    def _ready_arrays(self) -> Iterator[str]:
-        for uuid, members in sorted(self.arrays.items()):
-            array = assembled(self.found.tree, members[0])
-            if array is None or all(slave in self.visited for slave in array.slaves):
-                yield uuid
+    def _next(self) -> str | Group | None:
+        """An array's UUID or a group to put down now; none when all are."""
+        arrays = sorted(self.arrays)
+        groups = [group for group in self.groups.values() if self._begun(group)]
+        complete = (
+            *(uuid for uuid in arrays if self._runs_on_visited(uuid)),
+            *(group for group in groups if len(self._begun(group)) == len(self._members(group))),
+        )
+        waiting: tuple[str | Group, ...] = (*complete, *arrays, *groups)
+        return waiting[0] if waiting else None
 
-    def _ready_groups(self) -> Iterator[Group]:
-        for group in self.groups.values():
-            members = self._members(group)
-            if members and all(member.name in self.visited for member in members):
-                yield group
+    def _runs_on_visited(self, uuid: str) -> bool:
+        array = assembled(self.found.tree, self.arrays[uuid][0])
+        return array is not None and all(slave in self.visited for slave in array.slaves)
+
+    def _begun(self, group: Group) -> tuple[str, ...]:
+        """The ids of the physical volumes that have been visited."""
+        members = (member.name for member in self._members(group))
+        return tuple(self.visited[name] for name in members if name in self.visited)
 
     def _put_array(self, uuid: str) -> None:
         members = self.arrays.pop(uuid)
@@ -262,8 +267,7 @@ class _Building:
     def _put_group(self, group: Group) -> None:
         del self.groups[group.uuid]
         number = sum(isinstance(node, VolumeGroup) for node in self.nodes)
-        members = tuple(self.visited[member.name] for member in self._members(group))
-        node = VolumeGroup(f"vg{number}", members, group.uuid, group.name)
+        node = VolumeGroup(f"vg{number}", self._begun(group), group.uuid, group.name)
         self.put(node, None)
         for volume in group.volumes:
             id = f"{node.id}.{volume.name}"

@@ -9,12 +9,18 @@ from pathlib import Path
 import pytest
 
 from recovery.format.document import decode_document, encode_document
-from recovery.model.layout import LogicalVolume, Luks, Partition, Raid
+from recovery.model.layout import LogicalVolume, Luks, Partition, Raid, VolumeGroup
 from recovery.model.probe import Probe
 from recovery.system import probe as probe_module
 from recovery.system.command import Command, Output
-from tests.constructed_machine import ConstructedMachine, GiB, PreparedRunner, ata_path
-from tests.odd_machines import FOLDER, MACHINES, SAMSUNG
+from tests.constructed_machine import (
+    ConstructedMachine,
+    GiB,
+    PreparedRunner,
+    ata_path,
+    filesystem,
+)
+from tests.odd_machines import FOLDER, MACHINES, SAMSUNG, answer_lvm
 
 RECORDED = sorted(FOLDER.glob("*.json"))
 
@@ -101,6 +107,40 @@ def test_array_is_the_same_whether_it_runs_or_not() -> None:
         (array,) = (node for node in known(name).layout.nodes if isinstance(node, Raid))
         assert (array.level, array.name, array.size) == ("raid1", "data", 313524224)
         assert array.on == ("disk2p1", "disk3p1")
+
+
+MIRROR = "3c5a4bd1-86c1-6b1f-0d2e-5a4e2c1f0b9a"
+
+
+def put_group(machine: ConstructedMachine, *nodes: str) -> None:
+    group = {"vg_name": "vg", "vg_uuid": "G"}
+    volume = {"lv_name": "half", "lv_uuid": "V", "lv_size": str(GiB), "lv_attr": "-wi-a-----"}
+    members = [{**group, "pv_name": node} for node in nodes]
+    answer_lvm(machine, members, [{**volume, "vg_uuid": "G"}])
+    attributes = {"dm/name": "vg-half", "dm/uuid": "LVM-GV"}
+    machine.stacked("dm-0", ("sda",), GiB, filesystem("linux_raid_member", MIRROR), attributes)
+
+
+@pytest.mark.parametrize("runs", [True, False])
+def test_array_over_a_disk_and_a_volume_comes_after_both(
+    machine: ConstructedMachine, runs: bool
+) -> None:
+    machine.disk(ata_path(1, "sda"), 2 * GiB, {**SAMSUNG, **filesystem("LVM2_member", "P")})
+    member = {"ID_SERIAL_SHORT": "B", **filesystem("linux_raid_member", MIRROR)}
+    machine.disk(ata_path(2, "sdb"), GiB, member)
+    put_group(machine, "/dev/sda")
+    if runs:
+        machine.stacked("md0", ("dm-0", "sdb"), GiB, attributes={"md/level": "raid1"})
+    (array,) = (node for node in machine.probe().layout.nodes if isinstance(node, Raid))
+    assert set(array.on) == {"disk1", "vg0.half"}
+
+
+def test_group_with_a_member_on_no_disk_is_kept(machine: ConstructedMachine) -> None:
+    machine.disk(ata_path(1, "sda"), 2 * GiB, {**SAMSUNG, **filesystem("LVM2_member", "P")})
+    machine.disk("/devices/virtual/block/loop0", GiB, filesystem("LVM2_member", "Q"))
+    put_group(machine, "/dev/sda", "/dev/loop0", "[unknown]")
+    (group,) = (node for node in machine.probe().layout.nodes if isinstance(node, VolumeGroup))
+    assert group.on == ("disk0",)
 
 
 def test_every_bus_is_told_apart() -> None:
