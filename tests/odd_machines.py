@@ -220,7 +220,7 @@ EXAMINED = b"""/dev/sdc:
           Magic : a92b4efc
         Version : 1.2
     Feature Map : 0x0
-     Array UUID : 11111111:22222222:33333333:44444444
+     Array UUID : 11111111:22223333:44445555:55555555
            Name : nas:data  (local to host nas)
   Creation Time : Tue Mar  3 10:00:00 2020
      Raid Level : raid5

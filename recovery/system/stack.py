@@ -231,11 +231,9 @@ class _Building:
         """An array's UUID or a group to put down now; none when all are."""
         arrays = sorted(self.arrays)
         groups = [group for group in self.groups.values() if self._begun(group)]
-        complete = (
-            *(uuid for uuid in arrays if self._runs_on_visited(uuid)),
-            *(group for group in groups if len(self._begun(group)) == len(self._members(group))),
-        )
-        waiting: tuple[str | Group, ...] = (*complete, *arrays, *groups)
+        running = [uuid for uuid in arrays if self._runs_on_visited(uuid)]
+        whole = [group for group in groups if len(self._begun(group)) == len(self._members(group))]
+        waiting: tuple[str | Group, ...] = (*running, *whole, *arrays, *groups)
         return waiting[0] if waiting else None
 
     def _runs_on_visited(self, uuid: str) -> bool:
