@@ -26,13 +26,29 @@ DRIVERS = {"ntfs": "ntfs3"}
 
 def disks_below(path: Path, sighting: Sighting) -> tuple[DiskId, ...]:
     """The disks that hold `path`, none for what is not on a disk."""
-    device = _existing(path).stat().st_dev
+    place = _existing(path)
     layout = sighting.probe.layout
+    holding = _by_device(place, sighting) or _by_mount(place, layout)
+    found = (disk.disk for id in holding for disk in layout.disk_of(id))
+    return tuple(dict.fromkeys(found))
+
+
+def _by_device(place: Path, sighting: Sighting) -> list[str]:
+    device = place.stat().st_dev
+    found = []
     for id, node in sighting.nodes.items():
         with suppress(OSError):
             if Path(node).stat().st_rdev == device:
-                return tuple(disk.disk for disk in layout.disk_of(id))
-    return ()
+                found.append(id)
+    return found
+
+
+def _by_mount(place: Path, layout: Layout) -> list[str]:
+    """btrfs has a device number of its own, but its mount points are known."""
+    while not place.is_mount():
+        place = place.parent
+    nodes = (node for node in layout.nodes if isinstance(node, Filesystem))
+    return [node.id for node in nodes if str(place) in node.mounts]
 
 
 def _existing(path: Path) -> Path:
