@@ -1,0 +1,1 @@
+"""Repositories to read, and what makes them."""
