@@ -78,7 +78,15 @@ class ConfirmScreen(Page[str]):
 
     def on_resize(self, event: events.Resize) -> None:
         """Fit the steps to the width."""
-        self.step_text.update(Content("\n".join(render_steps(self._plan, event.size.width - 8))))
+        lines = render_steps(self._plan, event.size.width - 8)
+        self.step_text.update(
+            Content("\n").join(
+                Content.styled(line, "bold $text-warning")
+                if line.startswith(ERASES)
+                else Content(line)
+                for line in lines
+            )
+        )
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """A new attempt: the old complaint goes."""

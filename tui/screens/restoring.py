@@ -11,6 +11,7 @@ from typing import ClassVar
 from textual import events, getters, work
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
+from textual.content import Content
 from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Static
@@ -27,6 +28,9 @@ from tui.words import count, duration_words, hanging, rate_words, shorten
 
 BETWEEN_MOVES = 0.2
 """Seconds at least between two messages about moved bytes; the engine tells far more often."""
+
+NOW = "now >"
+"""Marks the running step."""
 
 Perform = Callable[[Listener, threading.Event], Outcome]
 
@@ -140,7 +144,12 @@ class RestoringScreen(Page[Ending]):
         now, width = time.monotonic(), self.size.width - 8
         self.overall.update(render_overall(self._progress, now, width))
         lines, current = render_steps(self._plan, self._progress, width)
-        self.step_text.update("\n".join(lines))
+        self.step_text.update(
+            Content("\n").join(
+                Content.styled(line, "bold") if line.startswith(NOW) else Content(line)
+                for line in lines
+            )
+        )
         self.steps.scroll_to(y=max(0, current - self.steps.size.height // 2), animate=False)
         told = self._progress.warnings
         self.warnings.display = bool(told)
@@ -185,7 +194,7 @@ def render_steps(plan: Plan, progress: Progress, width: int) -> tuple[list[str],
         if number in progress.finished:
             state, detail = "done", progress.finished[number]
         elif number == progress.current:
-            state, detail = "now >", _movement(progress)
+            state, detail = NOW, _movement(progress)
             current = len(lines)
         else:
             state, detail = "", ""

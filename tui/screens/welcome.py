@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from textual import events, getters
 from textual.binding import Binding, BindingType
+from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import OptionList, Static
 
@@ -26,6 +27,9 @@ from tui.words import (
 
 OTHER_LINES = 16
 """Lines of the screen that are not about disks or network cards."""
+
+DISKS = "Disks"
+NETWORK_CARDS = "Network cards"
 
 MODEL_WIDTH = 20
 SERIAL_WIDTH = 20
@@ -49,6 +53,7 @@ class WelcomeScreen(Page[Start]):
     """Shows a probe, or why there is none, and returns what to do."""
 
     HEADING = "Welcome"
+    PLACE = "Recovery environment"
     HELP_TEXT = (
         "This is the recovery environment. It runs from its own medium; the machine's disks "
         "are all write-protected until you confirm a plan.\n\n"
@@ -87,10 +92,17 @@ class WelcomeScreen(Page[Start]):
         """Show as much of the hardware as there is room for."""
         self.hardware.update(self._describe(event.size.width - 4, event.size.height - OTHER_LINES))
 
-    def _describe(self, width: int, room: int) -> str:
+    def _describe(self, width: int, room: int) -> Content:
         if self._probe is None:
-            return f"The hardware could not be read.\n{self._problem}"
-        return "\n".join(render_hardware(self._probe, width, room))
+            return Content(f"The hardware could not be read.\n{self._problem}")
+        first, *others = render_hardware(self._probe, width, room)
+        return Content("\n").join(
+            [Content.styled(first, "bold")]
+            + [
+                Content.styled(line, "bold") if is_heading(line) else Content(line)
+                for line in others
+            ]
+        )
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Return the chosen line."""
@@ -104,17 +116,22 @@ class WelcomeScreen(Page[Start]):
         self.dismiss(Start.LOOK_AGAIN)
 
 
+def is_heading(line: str) -> bool:
+    """Whether a line of the hardware's description stands above others."""
+    return line.startswith((DISKS, NETWORK_CARDS))
+
+
 def render_hardware(probe: Probe, width: int, room: int) -> list[str]:
     """The machine in few lines; at most `room` of them are disks and network cards."""
     machine = probe.machine
     cards = machine.network_cards[: max(1, room - len(machine.disks), room // 3)]
     disks = machine.disks[: max(1, room - max(1, len(cards)))]
     lines = [shorten(machine.product or "Unknown machine", width), machine_words(machine), ""]
-    lines.append("Disks" if machine.disks else "Disks: none found")
+    lines.append(DISKS if machine.disks else f"{DISKS}: none found")
     lines += [_disk_line(probe, disk, width) for disk in disks]
     if rest := len(machine.disks) - len(disks):
         lines[-1] = f"  and {rest + 1} more, see Hardware details"
-    lines.append("Network cards" if cards else "Network cards: none found")
+    lines.append(NETWORK_CARDS if cards else f"{NETWORK_CARDS}: none found")
     lines += [
         shorten(
             f"  {card.name}, {card.model or card.driver}, "
