@@ -111,4 +111,7 @@ class PrivateMounts:
                 time.sleep(BUSY_WAIT)
         self.left = (*self.left, folder)
         lazily = Command(("umount", "--lazy", "--", str(folder)), f"detach {folder}")
-        self._runner.run(lazily)
+        try:
+            self._runner.run(lazily)
+        except CommandFailed as error:
+            log.warning("%s: %s", error.message, error.hint)
