@@ -36,7 +36,7 @@ from live_image.medium import (
 from live_image.mirror import find_mirror, read_host_sources
 from live_image.profile import Profile, read_packages, read_profile
 from live_image.wheels import Requirement, fetch_wheels, read_lock, unpack_wheel
-from recovery.errors import MissingTool, OutOfSpace, Refused
+from recovery.errors import MissingTool, OutOfSpace, PlanStale, Refused
 from recovery.system.command import SEARCH_PATH, Runner, SystemRunner
 
 Listener = Callable[[str], None]
@@ -199,6 +199,11 @@ def check_reproducible(output: Path, *, fast: bool, listener: Listener) -> bool:
                 _make_image(inputs, base, site, scratch, built, listener, runner)
                 sums.append((sha256_of(built.squashfs), sha256_of(built.iso)))
             listener(f"squashfs {sums[-1][0]}  ISO {sums[-1][1]}")
+    if read_inputs(fast=fast).key != inputs.key:
+        raise PlanStale(
+            "could not compare two builds: their sources were changed meanwhile",
+            hint="run it again while nobody edits them",
+        )
     return sums[0] == sums[1]
 
 

@@ -28,7 +28,6 @@ CORE_MODULES = (
     "search",
     "search_fs_file",
     "normal",
-    "configfile",
 )
 EFI_FILES = {
     "usr/lib/shim/shimx64.efi.signed": "BOOTX64.EFI",
