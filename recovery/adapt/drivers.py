@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from pathlib import PurePosixPath
 
 from recovery.model.machine import Machine
 
@@ -43,7 +42,7 @@ def wanted_drivers(machine: Machine, disk_node: str, root_kind: str) -> tuple[Wa
         for each in machine.controllers
         if each.driver
     ]
-    kernel_name = PurePosixPath(disk_node).name
+    kernel_name = disk_node.rpartition("/")[2]
     for prefix, driver in _DISK_DRIVERS.items():
         if kernel_name.startswith(prefix):
             wanted.append(Wanted(driver, "", disk_node))

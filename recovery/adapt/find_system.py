@@ -12,7 +12,7 @@ from pathlib import Path
 
 from recovery.adapt.grub import efi_partition
 from recovery.adapt.inspect import is_system
-from recovery.adapt.names import DeviceNames, device_names, parse_entries
+from recovery.adapt.names import SYSTEM_PARTS, DeviceNames, device_names, parse_entries
 from recovery.errors import CommandFailed
 from recovery.model.adaptation import TargetSystem
 from recovery.model.layout import Filesystem
@@ -24,7 +24,6 @@ log = logging.getLogger(__name__)
 LINUX_FILESYSTEMS = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs"})
 # Where Debian's and Ubuntu's installers put the root of a btrfs.
 SUBVOLUMES = ("subvol=@rootfs", "subvol=@")
-PARTS = frozenset({"/usr", "/var", "/boot", "/efi", "/boot/efi"})
 EFI_FOLDERS = ("/boot/efi", "/efi")
 
 
@@ -96,11 +95,12 @@ def _mount_parts(
     wanted = {
         entry.mount_point: names.volume(entry.spec)
         for entry in parse_entries(fstab)
-        if entry.mount_point in PARTS
+        if entry.mount_point in SYSTEM_PARTS - {"/"}
     }
     if esp is not None and esp.id not in wanted.values():
-        place = next((each for each in EFI_FOLDERS if root.is_folder(each)), "")
-        if place and place not in wanted:
+        free = (each for each in EFI_FOLDERS if not wanted.get(each) and root.is_folder(each))
+        place = next(free, "")
+        if place:
             wanted[place] = esp.id
     for mount_point in sorted(wanted):
         volume = wanted[mount_point]

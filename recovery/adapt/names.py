@@ -14,6 +14,8 @@ from dataclasses import dataclass
 
 from recovery.model.layout import Filesystem, Layout, Partition, Swap
 
+# What a system cannot start or be repaired without, and hardly ever has on another disk.
+SYSTEM_PARTS = frozenset({"/", "/usr", "/var", "/boot", "/efi", "/boot/efi"})
 _BY_HARDWARE = re.compile(
     r"/dev/(?:"
     r"(?P<letters>(?:[shv]d|xvd)[a-z]+)(?P<after_letters>\d+)"
@@ -152,7 +154,8 @@ def device_names(
     """Find out what the disks of `layout` were called, from `former_disks` or from the fstab.
 
     Where nobody wrote down the old names, an entry for a mount point that the layout has recorded
-    for a partition of the same number, or for the root of a layout of one disk, gives the name.
+    for a partition of the same number, or for a part of the system on a layout of one disk where
+    number and kind agree, gives the name.
     """
     names = {node: disk for disk, node in former_disks.items()}
     for entry in parse_entries(fstab):
@@ -173,7 +176,7 @@ def _owner(layout: Layout, entry: Entry, number: int) -> str | None:
                 continue
             if entry.mount_point in filesystem.mounts:
                 return disk.id
-            only = len(layout.disks) == 1 and entry.mount_point == "/"
+            only = len(layout.disks) == 1 and entry.mount_point in SYSTEM_PARTS
             if only and entry.kind in (filesystem.kind, "auto"):
                 return disk.id
     return None

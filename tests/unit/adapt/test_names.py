@@ -59,6 +59,14 @@ def test_a_root_of_another_kind_or_number_tells_nothing() -> None:
         assert device_names(layout, {}, fstab).disks == {}
 
 
+def test_a_part_of_the_system_tells_the_name_too_a_data_filesystem_does_not() -> None:
+    disk = "/dev/disk/by-path/pci-0"
+    known = device_names(make_layout(), {}, f"{disk}-part1 /boot/efi vfat defaults 0 1\n")
+    assert known.stable(f"{disk}-part1") == "UUID=ABCD-1234"
+    unknown = device_names(make_layout(), {}, f"{disk}-part2 /srv ext4 defaults 0 2\n")
+    assert unknown.is_missing(f"{disk}-part2")
+
+
 def test_exchanged_disks_are_kept_apart() -> None:
     first = make_disk_node()
     second = make_disk_node(id="disk1", disk=make_disk_id(serial="SERIAL2"))
