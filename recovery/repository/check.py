@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from blake3 import blake3
 
 from recovery.errors import DamagedData, Interrupted, NoRepository
-from recovery.format.description import decode_description
+from recovery.format.description import Description, decode_description
 from recovery.format.index import Location, decode_index
 from recovery.format.map import decode_page
 from recovery.format.pack import FOOTER_SIZE, FrameEntry, PackOpener, decode_footer
@@ -19,12 +19,14 @@ from recovery.model.snapshot import Snapshot, Volume
 from recovery.repository.chunk_reader import ChunkReader
 from recovery.repository.index import FOLDER as INDEX_FOLDER
 from recovery.repository.index import PACK_FOLDER, read_pack_table
+from recovery.repository.keys import FOLDER as KEY_FOLDER
+from recovery.repository.keys import read_slot
 from recovery.repository.repository import (
     DESCRIPTION,
     DESCRIPTION_COPY,
     Repository,
 )
-from recovery.repository.store import ObjectMissing
+from recovery.repository.store import ObjectMissing, named_by_digest
 
 STEPS = 3
 
@@ -64,25 +66,39 @@ class _Check:
 
     def run(self, *, read_data: bool) -> Checked:
         self._check_descriptions()
+        self._check_keys()
         self._listener(StepStarted(1, STEPS, "check indexes"))
         self._check_indexes()
         self._listener(StepDone(1))
-        packs = [*self._store.list(PACK_FOLDER)]
+        packs = [*named_by_digest(self._store, PACK_FOLDER)]
         total = sum(size for _, size in packs)
         self._check_packs(packs, total, read_data)
         affected, snapshots = self._check_snapshots()
         return Checked(len(packs), total, snapshots, tuple(self._damage), affected)
 
     def _check_descriptions(self) -> None:
+        whole = []
         for name in (DESCRIPTION, DESCRIPTION_COPY):
             try:
-                decode_description(self._store.get(name))
+                data = self._store.get(name)
+                if not isinstance(decode_description(data), Description):
+                    raise DamagedData("another version than its twin")
+                whole.append(data)
             except (DamagedData, ObjectMissing):
                 self._damage.append(f"{name} is damaged or missing; its twin serves meanwhile")
+        if len(set(whole)) > 1:
+            self._damage.append(f"{DESCRIPTION} and {DESCRIPTION_COPY} differ: one is damaged")
+
+    def _check_keys(self) -> None:
+        for name, _ in named_by_digest(self._store, KEY_FOLDER):
+            try:
+                read_slot(self._store, name)
+            except (DamagedData, ObjectMissing) as error:
+                self._damage.append(f"{name}: {error}; its passphrase or code opens nothing")
 
     def _check_indexes(self) -> None:
         keys = self._repository.keys
-        for name, _ in self._store.list(INDEX_FOLDER):
+        for name, _ in named_by_digest(self._store, INDEX_FOLDER):
             try:
                 data = self._store.get(name)
                 decode_index(open_document(keys.master, self._repository.id, Kind.INDEX, data))

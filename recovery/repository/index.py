@@ -24,7 +24,7 @@ from recovery.format.pack import (
 )
 from recovery.format.seal import HEADER_SIZE, SALT_SIZE, Header, Kind, open_document, seal_document
 from recovery.repository.index_spool import IndexSpool
-from recovery.repository.store import ObjectMissing, Store
+from recovery.repository.store import ObjectMissing, Store, named_by_digest
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +46,8 @@ def read_pack_table(
     store: Store, master: bytes, repository: bytes, name: str, size: int
 ) -> tuple[FrameEntry, ...]:
     """The frames of a pack by its trailer. Raises `DamagedData`."""
+    if size < HEADER_SIZE + FOOTER_SIZE:
+        raise DamagedData("a pack is cut off")
     head = store.get_range(name, 0, HEADER_SIZE)
     opener = PackOpener(master, repository, head)
     footer = decode_footer(store.get_range(name, size - FOOTER_SIZE, FOOTER_SIZE), size)
@@ -70,8 +72,7 @@ class ChunkIndex:
         """Read all segments, then the trailers of packs that none of them names."""
         sizes = {
             bytes.fromhex(name.rpartition("/")[2]): (name, size)
-            for name, size in self._store.list(PACK_FOLDER)
-            if _is_digest(name)
+            for name, size in named_by_digest(self._store, PACK_FOLDER)
         }
         named: set[bytes] = set()
         spool = IndexSpool()
@@ -96,7 +97,7 @@ class ChunkIndex:
             return None
 
     def _read_segments(self) -> Iterable[IndexSegment]:
-        for name, _ in self._store.list(FOLDER):
+        for name, _ in named_by_digest(self._store, FOLDER):
             try:
                 data = self._store.get(name)
                 plain = open_document(self._master, self._repository, Kind.INDEX, data)
@@ -175,8 +176,3 @@ class ChunkIndex:
             self._recent.difference_update(chunk.id for frame in entries for chunk in frame.chunks)
         self._unsaved = []
         self._unsaved_rows = 0
-
-
-def _is_digest(name: str) -> bool:
-    text = name.rpartition("/")[2]
-    return len(text) == 64 and set(text) <= set("0123456789abcdef")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from blake3 import blake3
@@ -11,7 +12,7 @@ from recovery.errors import DamagedData, PassphraseNeeded, WrongPassphrase
 from recovery.format import keyslot
 from recovery.format.keyslot import STRONG, Hardness, KeySlot
 from recovery.format.seal import KEY_SIZE, derive_key
-from recovery.repository.store import Store
+from recovery.repository.store import Store, named_by_digest
 
 FOLDER = "keys"
 SALT_SIZE = 16
@@ -93,15 +94,18 @@ def _secrets_for(slot: KeySlot, secret: str | None) -> tuple[bytes, ...]:
     return (secret.encode(),)
 
 
+def read_slot(store: Store, name: str) -> KeySlot:
+    """One key slot. Raises `DamagedData`."""
+    data = store.get(name)
+    if blake3(data).hexdigest() != name.rpartition("/")[2]:
+        raise DamagedData("a key slot is not what was written")
+    return keyslot.decode_slot(data)
+
+
 def _slots(store: Store) -> tuple[KeySlot, ...]:
     """All readable slots, the cheap kinds first. A damaged slot must not hide a good one."""
     slots = []
-    for name, _ in store.list(FOLDER):
-        data = store.get(name)
-        if blake3(data).hexdigest() != name.rpartition("/")[2]:
-            continue
-        try:
-            slots.append(keyslot.decode_slot(data))
-        except DamagedData:
-            continue
+    for name, _ in named_by_digest(store, FOLDER):
+        with suppress(DamagedData):
+            slots.append(read_slot(store, name))
     return tuple(sorted(slots, key=lambda slot: slot.kind == keyslot.PASSPHRASE))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Iterator
 from datetime import datetime
 
 from blake3 import blake3
 
-from recovery.errors import DamagedData, NoRepository, Refused
+from recovery.errors import DamagedData, NoRepository, RecoveryError, Refused
 from recovery.format.description import (
     Description,
     UnreadableVersion,
@@ -28,6 +29,8 @@ from recovery.repository.store import ObjectMissing, Store
 DESCRIPTION = "repo.json"
 DESCRIPTION_COPY = "repo.copy.json"
 SNAPSHOT_FOLDER = "snapshots"
+
+_SNAPSHOT_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]+")
 
 KNOWN_FEATURES: frozenset[str] = frozenset()
 
@@ -81,7 +84,8 @@ class Repository:
     def snapshot_ids(self) -> tuple[str, ...]:
         """Ids of all snapshots, oldest first."""
         names = (name.rpartition("/")[2] for name, _ in self.store.list(SNAPSHOT_FOLDER))
-        return tuple(sorted(names))
+        # What file managers leave on shares and sticks is no snapshot.
+        return tuple(sorted(name for name in names if _SNAPSHOT_ID.fullmatch(name)))
 
     def snapshots(self) -> Iterator[Snapshot | DamagedData]:
         """All snapshots, oldest first; for one that cannot be read, what is wrong with it."""
@@ -145,16 +149,16 @@ def needs_secret(store: Store) -> bool:
 
 def read_description(store: Store) -> Description:
     """What the repository says about itself. Raises `NoRepository` or `DamagedData`."""
-    found: list[DamagedData] = []
+    found: list[RecoveryError] = []
     for name in (DESCRIPTION, DESCRIPTION_COPY):
         try:
             description = decode_description(store.get(name))
+            return _understood(store, description)
+        except (DamagedData, NoRepository) as error:
+            # A flipped version is not to hide the good copy.
+            found.append(error)
         except ObjectMissing:
             continue
-        except DamagedData as error:
-            found.append(error)
-            continue
-        return _understood(store, description)
     if found:
         raise found[0]
     raise NoRepository(

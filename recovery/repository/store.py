@@ -24,6 +24,20 @@ class ObjectMissing(RecoveryError):
         )
 
 
+_HEX = frozenset("0123456789abcdef")
+
+
+def named_by_digest(store: Store, folder: str) -> Iterator[tuple[str, int]]:
+    """Name and size of the objects in a folder whose objects are named by a BLAKE3.
+
+    What file managers leave on shares and sticks (`Thumbs.db`, `._x`) is passed over.
+    """
+    for name, size in store.list(folder):
+        text = name.rpartition("/")[2]
+        if len(text) == 64 and _HEX.issuperset(text):
+            yield name, size
+
+
 class Store(Protocol):
     """What every store can do; `tests/contract/test_store.py` is the full promise.
 
