@@ -7,6 +7,7 @@ a `RecoveryError` becomes a sentence and a hint, anything else "internal error".
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from typing import ClassVar
 
@@ -27,7 +28,10 @@ from tui.screens.welcome import Start, WelcomeScreen
 from tui.stage import Stage
 from tui.wizard import RestoreWizard
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("recovery.tui")  # the log of a session takes what is below "recovery"
+
+UNTIL_THE_END = 60.0
+"""Seconds that a machine may take to stop this program after it was told to end."""
 
 SHELL = "shell"
 """What `RecoveryApp.run` returns when the technician wants a shell on this console."""
@@ -107,11 +111,9 @@ class RecoveryApp(App[str]):
                 return SHELL
         elif chosen is Start.REBOOT:
             if await self._stage.ask(_end_question("Restart the machine?", "Restart now")):
-                await self._reboot(verbs)
+                await self._end("Restarting the machine ...", verbs.reboot)
         elif await self._stage.ask(_end_question("Switch the machine off?", "Switch off now")):
-            await self._stage.wait(
-                "Power off", "Switching off ...", verbs.power_off, can_leave=False
-            )
+            await self._end("Switching the machine off ...", verbs.power_off)
         return None
 
     async def _look_at_the_hardware(self) -> None:
@@ -134,13 +136,17 @@ class RecoveryApp(App[str]):
     async def _restore(self, verbs: Verbs) -> str | None:
         after = await RestoreWizard(self._stage, verbs).run()
         if after is Next.REBOOT:
-            await self._reboot(verbs)
+            await self._end("Restarting the machine ...", verbs.reboot)
         return SHELL if after is Next.SHELL else None
 
-    async def _reboot(self, verbs: Verbs) -> None:
-        await self._stage.wait(
-            "Reboot", "Restarting the machine ...", verbs.reboot, can_leave=False
-        )
+    async def _end(self, sentence: str, verb: Callable[[], None]) -> None:
+        """Tell the machine to end, and show nothing else until it does."""
+
+        def end() -> None:
+            verb()
+            time.sleep(UNTIL_THE_END)
+
+        await self._stage.wait("Goodbye", sentence, end, can_leave=False)
 
 
 def _end_question(heading: str, yes: str) -> QuestionScreen:

@@ -78,9 +78,10 @@ async def screens(
 def _draw_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """The pause between screens is for slow lines; here it would only take time."""
     monkeypatch.setattr("tui.stage.BETWEEN_SCREENS", 0.001)
+    monkeypatch.setattr("tui.app.UNTIL_THE_END", 0.2)
 
 
 @pytest.fixture
 def verbs(tmp_path: Path) -> SimulatedVerbs:
-    (tmp_path / "recovery.log").write_text("12:00:01 probe: 3 disks\n")
+    (tmp_path / "log.txt").write_text("12:00:01 probe: 3 disks\n")
     return SimulatedVerbs(tmp_path)

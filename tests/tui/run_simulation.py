@@ -35,7 +35,7 @@ def main() -> None:
     scenario = sys.argv[1] if len(sys.argv) > 1 else "plain"
     pace = sys.argv[2] if len(sys.argv) > 2 else "1"
     with tempfile.TemporaryDirectory(prefix="session-") as folder:
-        Path(folder, "recovery.log").write_text("12:00:01 probe: 3 disks\n")
+        Path(folder, "log.txt").write_text("12:00:01 probe: 3 disks\n")
         RecoveryApp(lambda: simulated(scenario, float(pace), Path(folder))).run(mouse=False)
 
 

@@ -52,6 +52,7 @@ async def test_a_restore_from_start_to_reboot(verbs: SimulatedVerbs, size: tuple
         assert verbs.confirmations == [TOKEN]
         assert "reboot" not in verbs.calls
         await eyes.press("r")
+        await eyes.see("Restarting the machine ...")
         await eyes.see("Welcome", "> Restore this machine")
         assert verbs.calls.count("reboot") == 1
 

@@ -7,7 +7,8 @@ import pytest
 from recovery.errors import MissingTool
 from tests.tui.conftest import screens
 from tests.tui.simulation import SimulatedVerbs
-from tui.app import SHELL
+from tui.__main__ import main
+from tui.app import SHELL, RecoveryApp
 
 
 async def test_the_first_screen_comes_before_the_hardware_is_known(verbs: SimulatedVerbs) -> None:
@@ -26,12 +27,15 @@ async def test_a_probe_that_fails_can_be_repeated(verbs: SimulatedVerbs) -> None
         await eyes.see("ThinkCentre")
 
 
-async def test_a_bug_at_the_very_start_is_told(verbs: SimulatedVerbs) -> None:
+async def test_a_bug_at_the_very_start_is_told(
+    verbs: SimulatedVerbs, caplog: pytest.LogCaptureFixture
+) -> None:
     def broken() -> SimulatedVerbs:
         raise ZeroDivisionError("a bug")
 
     async with screens(broken) as eyes:
         await eyes.see("Internal error", "ZeroDivisionError")
+    assert "Traceback" in caplog.text and caplog.records[0].name.startswith("recovery.")
 
 
 async def test_hardware_details_show_everything(verbs: SimulatedVerbs) -> None:
@@ -78,3 +82,12 @@ async def test_help_has_three_keys(verbs: SimulatedVerbs, key: str) -> None:
         await eyes.see("Help: Welcome", "Keys that work everywhere")
         await eyes.press("escape")
         await eyes.see("> Restore this machine")
+
+
+def test_a_wanted_shell_replaces_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    replaced: list[tuple[str, tuple[str, ...]]] = []
+    monkeypatch.setattr(RecoveryApp, "run", lambda self, mouse: SHELL)
+    monkeypatch.setattr("os.execv", lambda path, argv: replaced.append((path, argv)))
+    with pytest.raises(SystemExit):
+        main()
+    assert replaced == [("/bin/bash", ("/bin/bash", "--login"))]

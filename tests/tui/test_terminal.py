@@ -54,7 +54,7 @@ def test_a_restore_by_keys_alone(environment: dict[str, str]) -> None:
         press(console, b"wrong" + ENTER, '"wrong" is not the serial', "Nothing has been changed")
         press(console, b"\x7f" * 5, "Nothing has been changed yet.")
         press(console, SSD.id.token.encode() + ENTER, "Restore complete", "> Reboot")
-        press(console, b"r", "Welcome", "> Restore this machine")
+        press(console, b"r", "Restarting the machine ...")
 
 
 @pytest.mark.programs

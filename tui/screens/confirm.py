@@ -81,10 +81,8 @@ class ConfirmScreen(Page[str]):
         lines = render_steps(self._plan, event.size.width - 8)
         self.step_text.update(
             Content("\n").join(
-                Content.styled(line, "bold $text-warning")
-                if line.startswith(ERASES)
-                else Content(line)
-                for line in lines
+                Content.styled(line, "bold $text-warning") if erases else Content(line)
+                for line, erases in lines
             )
         )
 
@@ -110,14 +108,15 @@ class ConfirmScreen(Page[str]):
         self.steps.scroll_relative(y=direction * lines, animate=False)
 
 
-def render_steps(plan: Plan, width: int) -> list[str]:
-    """The plan's steps and notes in lines of `width` columns."""
-    lines: list[str] = []
+def render_steps(plan: Plan, width: int) -> list[tuple[str, bool]]:
+    """The plan's steps and notes in lines of `width` columns, and whether each erases."""
+    lines: list[tuple[str, bool]] = []
     for number, step in enumerate(plan.steps, 1):
         mark = ERASES if destroys(step) else ""
-        lines += hanging(describe(step), width, indent=14, first=f"{mark:<2} {number:>2}  ")
+        wrapped = hanging(describe(step), width, indent=14, first=f"{mark:<2} {number:>2}  ")
+        lines += [(line, destroys(step)) for line in wrapped]
     for note in plan.notes:
-        lines += hanging(note, width, indent=7, first="   note: ")
+        lines += [(line, False) for line in hanging(note, width, indent=9, first="   note: ")]
     return lines
 
 

@@ -13,6 +13,8 @@ from textual.widgets import Static
 
 from tui.screens.page import Page
 
+LOG = "log.txt"
+
 LAST_BYTES = 16 * 1024
 """How much of the log's end is read; it is shown to look at, the whole is on the medium."""
 
@@ -59,10 +61,8 @@ class ShellAndLogScreen(Page[bool]):
 
 
 def read_end_of_log(folder: Path) -> str:
-    """The last lines of the session's newest log, empty if there is none."""
+    """The last lines of the session's log, or why there are none."""
     try:
-        newest = max(folder.glob("*.log"), key=lambda path: path.stat().st_mtime, default=None)
-        text = newest.read_bytes()[-LAST_BYTES:] if newest else b""
+        return (folder / LOG).read_bytes()[-LAST_BYTES:].decode(errors="replace")
     except OSError as error:
-        return f"The log could not be read: {error}"
-    return text.decode(errors="replace")
+        return f"The log could not be read: {error.strerror}"

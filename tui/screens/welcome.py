@@ -152,5 +152,5 @@ def _disk_line(probe: Probe, disk: Disk, width: int) -> str:
         f"{cell(disk.id.serial or f'code {disk.id.token}', SERIAL_WIDTH)} "
         f"{format_size(disk.id.size):>7} {cell(disk.transport, 6)} "
     )
-    contents = holds_words(probe, disk).rpartition(": ")[2]
-    return shorten(known + contents, width)
+    holds = disk.uses[0] if disk.uses else holds_words(probe, disk).rpartition(": ")[2]
+    return shorten(known + holds, width)
