@@ -28,11 +28,18 @@ class ChunkReader:
         self._repository = repository
         self._openers: OrderedDict[bytes, PackOpener] = OrderedDict()
         self._lock = threading.Lock()
+        self._looked_again = False
 
     def locate(self, ids: Sequence[bytes]) -> list[Location]:
         """Where the chunks are. Raises `DamagedData` if one is nowhere."""
+        places = self._repository.index.locate(ids)
+        if None in places and not self._looked_again:
+            # Another process may have added a snapshot since the index was read.
+            self._looked_again = True
+            self._repository.forget_index()
+            places = self._repository.index.locate(ids)
         found: list[Location] = []
-        for id, location in zip(ids, self._repository.index.locate(ids), strict=True):
+        for id, location in zip(ids, places, strict=True):
             if location is None:
                 raise DamagedData(
                     f"the repository has lost chunk {id.hex()[:16]}, which the snapshot needs",

@@ -57,6 +57,10 @@ class Repository:
             self._index.load()
         return self._index
 
+    def forget_index(self) -> None:
+        """Read the index anew when it is next needed."""
+        self._index = None
+
     def chunk_id(self, data: bytes | memoryview) -> bytes:
         """The name of a chunk: its keyed BLAKE3."""
         return blake3(data, key=self.keys.chunk_id).digest()
