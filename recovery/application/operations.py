@@ -4,28 +4,37 @@ from __future__ import annotations
 
 import fcntl
 import os
-import platform
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from recovery import __version__
-from recovery.adapt.perform import adapt_disk
 from recovery.application import places
+from recovery.application.adapting import AdaptWith
+from recovery.application.disks import (
+    IMAGE_MODEL,
+    confirms,
+    contents_of,
+    disk_at,
+    host_of,
+    image_disk,
+    is_image,
+    machine_of_images,
+    require_unused,
+    source_of,
+)
 from recovery.application.verbs import OpenRepository, RepositoryLocation, TargetChoice
 from recovery.application.world import World
 from recovery.capture.perform import Captured, perform_capture
 from recovery.capture.plan import CapturePlan, plan_capture
-from recovery.capture.sources import Source, inspect_source, sector_size_of_image
+from recovery.capture.sources import Source, inspect_source
 from recovery.errors import DamagedData, PlanStale, Refused, UsageError
 from recovery.format.keyslot import STRONG, Hardness
-from recovery.format.titles import content_of
-from recovery.model.adaptation import TargetSystem
 from recovery.model.event import Listener, Outcome, StepDone, StepStarted
 from recovery.model.layout import DiskNode, Layout
-from recovery.model.machine import Disk, DiskId, Firmware, Machine, SecureBoot
+from recovery.model.machine import Disk, DiskId, Machine
 from recovery.model.plan import Plan
 from recovery.model.probe import Probe
 from recovery.model.size import format_size
@@ -46,9 +55,6 @@ from recovery.restore.write import Progress, Target, verify_volume
 from recovery.system import block_device
 from recovery.system.command import Command
 from recovery.system.probe import Sighting, look
-
-IMAGE_MODEL = "image file"
-ProbeNow = Callable[[], Probe]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +131,7 @@ class Operations:
         plan = plan_capture(Layout(nodes), used, all_blocks=all_blocks)
         machine = sighting.probe.machine
         if any(source.is_image for source in sources):
-            machine = _machine_of_images(sources)
+            machine = machine_of_images(sources)
         return plan, machine, {source.disk.id: source.path for source in sources}
 
     def _sources(
@@ -145,8 +151,8 @@ class Operations:
         for number, path in enumerate(paths):
             disk = disk_at(path, disks)
             if disk is not None:
-                _require_unused(disk, holding)
-            sources.append(_source(path, disk, f"disk{number}"))
+                require_unused(disk, holding)
+            sources.append(source_of(path, disk, f"disk{number}"))
         return tuple(sources)
 
     def perform_capture(
@@ -164,7 +170,7 @@ class Operations:
         now = self._world.now()
         draft = Snapshot(
             id=new_snapshot_id(now),
-            host=host or _host_of(paths),
+            host=host or host_of(paths),
             taken_at=now.replace(microsecond=0),
             machine=machine,
             layout=plan.layout,
@@ -192,7 +198,7 @@ class Operations:
         choices = []
         for disk in sighting.probe.machine.disks:
             refusal = self._refusal(_real(repository), disk, sighting)
-            choices.append(TargetChoice(disk, _contents(sighting.probe, disk), refusal))
+            choices.append(TargetChoice(disk, contents_of(sighting.probe, disk), refusal))
         return tuple(sorted(choices, key=lambda choice: bool(choice.refusal)))
 
     def _refusal(self, repository: Repository, disk: Disk, sighting: Sighting) -> str:
@@ -255,7 +261,7 @@ class Operations:
     ) -> Outcome:
         """Carry out the plan if `confirmation` equals the token of the disk it erases."""
         (disk,) = plan.made_for
-        if not _confirms(confirmation, disk):
+        if not confirms(confirmation, disk):
             raise Refused(
                 f"{confirmation or 'nothing'} does not name the disk to erase",
                 hint=f"confirm it with its serial: {disk.token}",
@@ -369,31 +375,6 @@ class Operations:
         self._world.runner.run(Command(("systemctl", "poweroff"), purpose="switch off"))
 
 
-class AdaptWith:
-    """Adapts the system on a restored disk to the machine as it is then."""
-
-    def __init__(self, world: World, probe: ProbeNow, snapshot: Snapshot) -> None:
-        self._world = world
-        self._probe = probe
-        self._snapshot = snapshot
-
-    def __call__(self, plan: Plan, node: str, listener: Listener) -> Outcome:
-        """As `recovery.restore.perform.Adapt`."""
-        (disk,) = plan.layout.disks
-        partitions = {
-            partition.id: block_device.partition_node(node, partition.number)
-            for partition in plan.layout.partitions(disk.id)
-        }
-        former = {
-            source.id: known.node
-            for source in self._snapshot.layout.disks
-            for known in self._snapshot.machine.disks
-            if known.id == source.disk
-        }
-        target = TargetSystem(node, plan.layout, self._probe().machine, partitions, former)
-        return adapt_disk(target, self._world.runner, listener, self._world.session)
-
-
 def store_at(url: str) -> DirectoryStore:
     """The store that a URL or path means. Raises `UsageError` for kinds that are not there yet."""
     scheme, separator, _ = url.partition("://")
@@ -405,76 +386,9 @@ def store_at(url: str) -> DirectoryStore:
     return DirectoryStore(Path(url.removeprefix("file://")).absolute())
 
 
-def disk_at(path: str, disks: Mapping[str, Disk]) -> Disk | None:
-    """The disk whose node is `path`, `None` for an image file. Raises `UsageError`."""
-    real = os.path.realpath(path)
-    if real in disks:
-        return disks[real]
-    if not Path(real).is_block_device():
-        if real.startswith("/dev/"):
-            raise UsageError(f"there is no disk {path}", hint="see `recovery probe`")
-        return None
-    logical, physical = block_device.sector_sizes_of(real)
-    id = DiskId("block device", "", block_device.size_of(real), real)
-    return Disk(id, real, logical, physical, False, False, "", False)
-
-
-def image_disk(path: Path, size: int, sector: int) -> Disk:
-    """A disk that stands for an image file; its serial is its path."""
-    id = DiskId(IMAGE_MODEL, str(path), size)
-    return Disk(id, str(path), sector, sector, False, False, "file", False)
-
-
-def is_image(disk: Disk) -> bool:
-    """Whether the disk stands for an image file."""
-    return disk.id.model == IMAGE_MODEL
-
-
 def _real(repository: OpenRepository) -> Repository:
     assert isinstance(repository, Repository)
     return repository
-
-
-def _require_unused(disk: Disk, holding: frozenset[DiskId]) -> None:
-    if disk.id in holding:
-        raise Refused(
-            f"{disk.id} holds the repository, so it cannot be captured into it",
-            hint="use a repository on another disk",
-        )
-    if disk.problem:
-        raise Refused(f"{disk.id} {disk.problem}", hint="check its cable and health")
-    if disk.uses:
-        raise Refused(
-            f"{disk.id} is in use: {disk.uses[0]}",
-            hint="start the live system and capture from there; capturing a running system "
-            "through snapshots is not there yet",
-        )
-
-
-def _source(path: str, disk: Disk | None, id: str) -> Source:
-    if disk is not None:
-        node = DiskNode(id, disk.id, disk.logical_sector, disk.physical_sector)
-        return Source(disk.node, node, False)
-    file = Path(path).absolute()
-    size = block_device.size_of(file)
-    if size == 0:
-        raise UsageError(f"{path} is empty", hint="name a disk or a raw disk image")
-    sector = sector_size_of_image(str(file))
-    return Source(str(file), DiskNode(id, image_disk(file, size, sector).id, sector, sector), True)
-
-
-def _machine_of_images(sources: tuple[Source, ...]) -> Machine:
-    """What is known of a machine whose disks came as image files: its disks."""
-    disks = tuple(
-        image_disk(Path(source.path), source.disk.disk.size, source.disk.logical_sector)
-        for source in sources
-    )
-    return Machine("image file", Firmware.BIOS, SecureBoot.ABSENT, 0, 0, disks, (), ())
-
-
-def _host_of(paths: Mapping[str, str]) -> str:
-    first = Path(next(iter(paths.values())))
-    return platform.node() if first.is_block_device() else first.stem
 
 
 def _source_disk(snapshot: Snapshot, name: str) -> DiskNode:
@@ -485,22 +399,3 @@ def _source_disk(snapshot: Snapshot, name: str) -> DiskNode:
     names = ", ".join(f"{node.id} = {node.disk}" for node in disks)
     problem = f"the snapshot has no disk {name}" if not found else "the snapshot has several disks"
     raise UsageError(problem, hint=f"choose one by --disk: {names}")
-
-
-def _confirms(confirmation: str, disk: DiskId) -> bool:
-    if disk.model == IMAGE_MODEL:
-        return str(Path(confirmation).absolute()) == disk.serial
-    return confirmation.strip() == disk.token
-
-
-def _contents(probe: Probe, disk: Disk) -> str:
-    """What is on a disk in a few words."""
-    node = probe.node_of(disk)
-    if node is None:
-        return "unknown"
-    layout = probe.layout
-    partitions = layout.partitions(node.id)
-    kinds = [content_of(layout, part.id) or "unknown" for part in partitions]
-    if partitions:
-        return f"{len(partitions)} partitions: {', '.join(kinds)}"
-    return content_of(layout, node.id) or ("unknown" if layout.on(node.id) else "empty")

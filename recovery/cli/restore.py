@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from recovery.application.operations import RestoreOptions, is_image
+from recovery.application.disks import is_image
+from recovery.application.operations import RestoreOptions
 from recovery.cli.options import (
     JsonOption,
     PassphraseFdOption,

@@ -64,6 +64,15 @@ def is_read_only(path: str | Path) -> bool:
         return _is_block_device(fd) and _integer(fd, BLKROGET) != 0
 
 
+def is_claimed(node: str | Path) -> bool:
+    """Whether the block device is mounted or claimed by something else in the kernel."""
+    try:
+        os.close(os.open(node, os.O_RDONLY | os.O_EXCL | os.O_CLOEXEC))
+    except OSError as error:
+        return error.errno == errno.EBUSY
+    return False
+
+
 def open_source(path: str | Path) -> int:
     """A descriptor for reading. Raises `UsageError` or `DeviceFailed`."""
     return _open(path, os.O_RDONLY)
