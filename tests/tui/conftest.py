@@ -19,6 +19,10 @@ PATIENCE = 10.0
 """Seconds after which something that should be on the screen is missing."""
 
 
+CHOSEN = "┃ > "
+"""The highlighted row of a list that has the focus; a title alone may be of a screen that waits."""
+
+
 @dataclass
 class Eyes:
     """Sees and types as a technician would."""
@@ -45,6 +49,11 @@ class Eyes:
             self.pilot.app.post_message(events.Key(key, key if len(key) == 1 else None))
         await self.pilot.pause()
 
+    async def take(self, title: str) -> None:
+        """Take the highlighted row of a screen, once it is there."""
+        await self.see(title, CHOSEN)
+        await self.press("enter")
+
     async def type(self, text: str) -> None:
         """As when somebody pastes; single keys are typed in the pty test."""
         self.pilot.app.post_message(events.Paste(text))
@@ -58,8 +67,7 @@ class Eyes:
             "Choose the snapshot",
             "Choose the target disk",
         ):
-            await self.see(title)
-            await self.press("enter")
+            await self.take(title)
         return await self.see("Confirm the plan", "type its")
 
 
@@ -78,7 +86,7 @@ async def screens(
 def _draw_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """The pause between screens is for slow lines; here it would only take time."""
     monkeypatch.setattr("tui.stage.BETWEEN_SCREENS", 0.001)
-    monkeypatch.setattr("tui.app.UNTIL_THE_END", 0.2)
+    monkeypatch.setattr("tui.app.UNTIL_THE_END", 0.0)
 
 
 @pytest.fixture

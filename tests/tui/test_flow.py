@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 
 from recovery.errors import DeviceFailed, NoRepository, PlanStale, Refused
-from tests.tui.conftest import screens
+from tests.tui.conftest import CHOSEN, screens
 from tests.tui.simulation import (
     NO_SERIAL,
     PASSPHRASE,
@@ -52,7 +52,6 @@ async def test_a_restore_from_start_to_reboot(verbs: SimulatedVerbs, size: tuple
         assert verbs.confirmations == [TOKEN]
         assert "reboot" not in verbs.calls
         await eyes.press("r")
-        await eyes.see("Restarting the machine ...")
         await eyes.see("Welcome", "> Restore this machine")
         assert verbs.calls.count("reboot") == 1
 
@@ -86,13 +85,11 @@ async def test_a_wrong_serial_does_nothing_and_says_so(verbs: SimulatedVerbs) ->
 
 async def test_going_back_keeps_what_was_chosen(verbs: SimulatedVerbs) -> None:
     async with screens(verbs) as eyes:
-        await eyes.see("> Restore this machine")
-        await eyes.press("enter")
-        await eyes.see("Choose the repository")
-        await eyes.press("enter")
-        await eyes.see("Choose the snapshot")
+        await eyes.take("Restore this machine")
+        await eyes.take("Choose the repository")
+        await eyes.see("Choose the snapshot", CHOSEN)
         await eyes.press("down", "enter")
-        await eyes.see("Choose the target disk")
+        await eyes.see("Choose the target disk", CHOSEN)
         await eyes.press("down", "enter")
         await eyes.see("Confirm the plan", NO_SERIAL.id.token)
         await eyes.press("escape")
@@ -113,9 +110,8 @@ async def test_going_back_keeps_what_was_chosen(verbs: SimulatedVerbs) -> None:
 
 async def test_a_typed_path_is_kept_when_it_was_wrong(verbs: SimulatedVerbs) -> None:
     async with screens(verbs) as eyes:
-        await eyes.see("> Restore this machine")
-        await eyes.press("enter")
-        await eyes.see("Choose the repository")
+        await eyes.take("Restore this machine")
+        await eyes.see("Choose the repository", CHOSEN)
         await eyes.press("tab")
         await eyes.type("/mnt/nowhere")
         await eyes.press("enter")
@@ -132,8 +128,7 @@ async def test_a_typed_path_is_kept_when_it_was_wrong(verbs: SimulatedVerbs) -> 
 async def test_no_repository_found_leaves_the_line_to_type_in(verbs: SimulatedVerbs) -> None:
     verbs.locations = ()
     async with screens(verbs) as eyes:
-        await eyes.see("> Restore this machine")
-        await eyes.press("enter")
+        await eyes.take("Restore this machine")
         await eyes.see("Choose the repository", "No repository was found")
         verbs.locations = (PROTECTED,)
         await eyes.press("ctrl+l")
@@ -146,9 +141,8 @@ async def test_a_wrong_passphrase_is_told_and_asked_for_again(
     verbs: SimulatedVerbs, secret: str
 ) -> None:
     async with screens(verbs) as eyes:
-        await eyes.see("> Restore this machine")
-        await eyes.press("enter")
-        await eyes.see("Choose the repository")
+        await eyes.take("Restore this machine")
+        await eyes.see("Choose the repository", CHOSEN)
         await eyes.press("down", "enter")
         await eyes.see("Passphrase", "SanDisk Ultra")
         await eyes.type("wrong")
@@ -165,9 +159,8 @@ async def test_a_wrong_passphrase_is_told_and_asked_for_again(
 
 async def test_back_from_the_passphrase_is_the_repository(verbs: SimulatedVerbs) -> None:
     async with screens(verbs) as eyes:
-        await eyes.see("> Restore this machine")
-        await eyes.press("enter")
-        await eyes.see("Choose the repository")
+        await eyes.take("Restore this machine")
+        await eyes.see("Choose the repository", CHOSEN)
         await eyes.press("down", "enter")
         await eyes.see("Passphrase")
         await eyes.press("escape")
@@ -177,10 +170,8 @@ async def test_back_from_the_passphrase_is_the_repository(verbs: SimulatedVerbs)
 async def test_an_empty_repository_is_said_to_be_empty(verbs: SimulatedVerbs) -> None:
     verbs.stored = ()
     async with screens(verbs) as eyes:
-        await eyes.see("> Restore this machine")
-        await eyes.press("enter")
-        await eyes.see("Choose the repository")
-        await eyes.press("enter")
+        await eyes.take("Restore this machine")
+        await eyes.take("Choose the repository")
         await eyes.see("There is no snapshot in this repository yet.")
         await eyes.press("enter")
         await eyes.see("Choose the repository")
@@ -189,14 +180,10 @@ async def test_an_empty_repository_is_said_to_be_empty(verbs: SimulatedVerbs) ->
 async def test_a_disk_that_is_too_small_is_told_with_what_would_do(verbs: SimulatedVerbs) -> None:
     verbs.machine = make_probe((SMALL, SSD))
     async with screens(verbs) as eyes:
-        await eyes.see("> Restore this machine")
-        await eyes.press("enter")
-        await eyes.see("Choose the repository")
-        await eyes.press("enter")
-        await eyes.see("Choose the snapshot")
-        await eyes.press("enter")
-        await eyes.see("Choose the target disk")
-        await eyes.press("enter")
+        await eyes.take("Restore this machine")
+        await eyes.take("Choose the repository")
+        await eyes.take("Choose the snapshot")
+        await eyes.take("Choose the target disk")
         await eyes.see("does not fit", "choose a larger disk")
         await eyes.press("enter")
         await eyes.see("Choose the target disk", "> Kingston")
@@ -301,8 +288,7 @@ async def test_a_bug_is_told_and_the_start_screen_works_again(
     titles = ("Restore this machine", "Choose the repository", "the snapshot", "the target disk")
     async with screens(verbs) as eyes:
         for title in titles[:keys]:
-            await eyes.see(title)
-            await eyes.press("enter")
+            await eyes.take(title)
         await eyes.see("Internal error", "ZeroDivisionError: a bug", "session folder")
         await eyes.press("enter")
         await eyes.go_to_plan()
@@ -322,10 +308,8 @@ async def test_a_bug_in_the_restore_is_a_failed_restore(verbs: SimulatedVerbs) -
 async def test_an_error_while_listing_snapshots_leads_back(verbs: SimulatedVerbs) -> None:
     verbs.failures["snapshots"] = [NoRepository("the repository is gone", hint="connect it")]
     async with screens(verbs) as eyes:
-        await eyes.see("Restore this machine")
-        await eyes.press("enter")
-        await eyes.see("Choose the repository")
-        await eyes.press("enter")
+        await eyes.take("Restore this machine")
+        await eyes.take("Choose the repository")
         await eyes.see("the repository is gone", "connect it")
         await eyes.press("escape")
         await eyes.see("Choose the repository", "> WD My Passport")
@@ -334,8 +318,7 @@ async def test_an_error_while_listing_snapshots_leads_back(verbs: SimulatedVerbs
 async def test_one_need_not_wait_for_slow_media(verbs: SimulatedVerbs) -> None:
     verbs.delays["find_repositories"] = 1.5
     async with screens(verbs) as eyes:
-        await eyes.see("Restore this machine")
-        await eyes.press("enter")
+        await eyes.take("Restore this machine")
         await eyes.see("Looking for repositories")
         await eyes.press("escape")
         await eyes.see("Choose the repository", "type where it is")
@@ -346,10 +329,8 @@ async def test_no_disk_is_said_on_both_screens(verbs: SimulatedVerbs) -> None:
     async with screens(verbs) as eyes:
         await eyes.see("Disks: none found", "> Restore this machine")
         await eyes.press("enter")
-        await eyes.see("Choose the repository")
-        await eyes.press("enter")
-        await eyes.see("Choose the snapshot")
-        await eyes.press("enter")
+        await eyes.take("Choose the repository")
+        await eyes.take("Choose the snapshot")
         await eyes.see("Choose the target disk", "No disk was found")
         await eyes.press("enter", "escape")
         await eyes.see("Choose the snapshot")
@@ -359,12 +340,9 @@ async def test_refused_disks_cannot_be_chosen(verbs: SimulatedVerbs) -> None:
     verbs.machine = make_probe((SSD, PASSPORT))
     verbs.refusals[SSD.id.token] = "it is mounted on /"
     async with screens(verbs) as eyes:
-        await eyes.see("Restore this machine")
-        await eyes.press("enter")
-        await eyes.see("Choose the repository")
-        await eyes.press("enter")
-        await eyes.see("Choose the snapshot")
-        await eyes.press("enter")
+        await eyes.take("Restore this machine")
+        await eyes.take("Choose the repository")
+        await eyes.take("Choose the snapshot")
         await eyes.see("None of the disks can be used", "it is mounted on /")
         await eyes.press("enter", "down", "enter")
         assert "plan_restore" not in verbs.calls
@@ -388,10 +366,8 @@ async def test_sixty_disks_scroll(verbs: SimulatedVerbs) -> None:
     async with screens(verbs) as eyes:
         await eyes.see("SER0000", "more, see Hardware details", "> Power off"[2:])
         await eyes.press("enter")
-        await eyes.see("Choose the repository")
-        await eyes.press("enter")
-        await eyes.see("Choose the snapshot")
-        await eyes.press("enter")
+        await eyes.take("Choose the repository")
+        await eyes.take("Choose the snapshot")
         await eyes.see("Choose the target disk", "60 of 60 disks")
         await eyes.press("end")
         await eyes.see("SER0059")
@@ -419,10 +395,8 @@ async def test_many_snapshots_and_a_wrong_clock(verbs: SimulatedVerbs) -> None:
         for number in range(500)
     )
     async with screens(verbs) as eyes:
-        await eyes.see("Restore this machine")
-        await eyes.press("enter")
-        await eyes.see("Choose the repository")
-        await eyes.press("enter")
+        await eyes.take("Restore this machine")
+        await eyes.take("Choose the repository")
         await eyes.see("500 snapshots", "in the future?")
         await eyes.press("end")
         await eyes.see("> m499", "id-499", "16 months ago")
@@ -434,7 +408,7 @@ async def test_keys_may_come_faster_than_screens(verbs: SimulatedVerbs) -> None:
         menu = eyes.pilot.app.screen.query_one("#menu", ChoiceList)
         menu.action_select()
         menu.action_select()
-        await eyes.see("Choose the repository")
+        await eyes.see("Choose the repository", CHOSEN)
         repositories = eyes.pilot.app.screen.query_one("#repositories", ChoiceList)
         repositories.action_select()
         repositories.action_select()
@@ -446,8 +420,7 @@ async def test_keys_may_come_faster_than_screens(verbs: SimulatedVerbs) -> None:
 async def test_work_may_end_while_help_is_read(verbs: SimulatedVerbs) -> None:
     verbs.delays["find_repositories"] = 0.5
     async with screens(verbs) as eyes:
-        await eyes.see("> Restore this machine")
-        await eyes.press("enter")
+        await eyes.take("Restore this machine")
         await eyes.see("Looking for repositories")
         await eyes.press("f1")
         await eyes.see("Help: Choose the repository")
