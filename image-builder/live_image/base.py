@@ -89,22 +89,26 @@ def make_base_command(
 def make_base(
     recipe: BaseRecipe,
     mirror: Mirror,
-    cache: Path,
+    package_cache: Path,
     tarball: Path,
     runner: Runner,
     listener: Callable[[str], None],
 ) -> None:
-    """Make `tarball`. Raises `CommandFailed` with a hint about the mirror."""
-    unfinished = tarball.with_name(f"unfinished-{tarball.name}")
-    command = make_base_command(recipe, mirror, cache / "packages", unfinished)
+    """Make `tarball`, in a folder that is also used as scratch.
+
+    Raises `CommandFailed` with a hint about the mirror.
+    """
+    command = make_base_command(recipe, mirror, package_cache, tarball)
+    complaints: list[str] = []
     try:
         for line in runner.stream(command):
-            if line.startswith(("E:", "W:", "I: installing", "I: downloading")):
+            if line.startswith("E:"):
+                complaints.append(line.removeprefix("E:").strip())
+            elif line.startswith(("W:", "I: installing", "I: downloading")):
                 listener(f"  {line}")
     except CommandFailed as error:
-        unfinished.unlink(missing_ok=True)
+        first = complaints[0] if complaints else error.hint
         raise CommandFailed(
             error.message,
-            hint=f"is the mirror within reach and the disk not full? {error.hint}",
+            hint=f"is the mirror within reach and the disk not full? mmdebstrap said: {first}",
         ) from error
-    unfinished.rename(tarball)

@@ -36,7 +36,7 @@ from live_image.medium import (
 from live_image.mirror import find_mirror, read_host_sources
 from live_image.profile import Profile, read_packages, read_profile
 from live_image.wheels import Requirement, fetch_wheels, read_lock, unpack_wheel
-from recovery.errors import MissingTool, OutOfSpace, PlanStale, Refused
+from recovery.errors import MissingTool, OutOfSpace, PlanStale, UsageError
 from recovery.system.command import SEARCH_PATH, Runner, SystemRunner
 
 Listener = Callable[[str], None]
@@ -158,7 +158,7 @@ def build(
     """Build the live image into `output`, or find that it is there and up to date.
 
     `refresh` fetches Debian's packages anew, to take in updates. Caches lie in `output`/cache.
-    Raises `MissingTool`, `CommandFailed`, `OutOfSpace`, `Refused` (no root rights).
+    Raises `MissingTool`, `CommandFailed`, `OutOfSpace`, `UsageError` (also: no root rights).
     """
     runner = runner or SystemRunner()
     output = output.resolve()
@@ -217,8 +217,10 @@ def _base(
     _require_space(cache)
     mirror = find_mirror(read_host_sources())
     listener(f"base system from {mirror.packages}, {len(inputs.packages)} packages named")
-    with _timed("base system", listener):
-        make_base(inputs.recipe, mirror, cache, tarball, runner, listener)
+    with _timed("base system", listener), _scratch(cache) as scratch:
+        unfinished = scratch / tarball.name
+        make_base(inputs.recipe, mirror, cache / "packages", unfinished, runner, listener)
+        unfinished.rename(tarball)
     return tarball
 
 
@@ -234,7 +236,9 @@ def _site(inputs: Inputs, base: Path, cache: Path, listener: Listener, runner: R
             unpack_wheel(wheel, root / live_tree.SITE)
         live_tree.compile_python(root, live_tree.SITE, runner)
         live_tree.touch_all(root / live_tree.SITE, inputs.epoch)
-        live_tree.pack(root / live_tree.SITE, tarball, runner)
+        unfinished = root / tarball.name
+        live_tree.pack(root / live_tree.SITE, unfinished, runner)
+        unfinished.rename(tarball)
     return tarball
 
 
@@ -348,7 +352,7 @@ def _require_tools() -> None:
 
 def _require_root() -> None:
     if os.geteuid() != 0:
-        raise Refused(
+        raise UsageError(
             "could not build the live image: it needs root rights, to make files of other owners",
             hint="run it with sudo",
         )
@@ -365,13 +369,18 @@ def _require_space(folder: Path) -> None:
 
 @contextlib.contextmanager
 def _alone(output: Path, listener: Listener) -> Iterator[None]:
-    """One build at a time in a folder; a second one waits for the first and finds it done."""
+    """One build at a time in a folder; a second one waits for the first and finds it done.
+
+    What a build left behind that was killed is removed.
+    """
     with (output / ".lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             listener("another build is running here: waiting for it")
             fcntl.flock(lock, fcntl.LOCK_EX)
+        for left in (*output.glob("scratch-*"), *output.glob("cache/scratch-*")):
+            shutil.rmtree(left)
         yield
 
 
@@ -395,6 +404,6 @@ def _timed(stage: str, listener: Listener) -> Iterator[None]:
 
 def _forget_others(cache: Path, kept: tuple[Path, ...]) -> None:
     """Tarballs of older package lists are not needed again."""
-    for path in (*cache.glob("base-*"), *cache.glob("site-*"), *cache.glob("unfinished-*")):
+    for path in (*cache.glob("base-*"), *cache.glob("site-*")):
         if path not in kept:
             path.unlink()

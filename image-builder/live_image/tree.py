@@ -44,12 +44,10 @@ def unpack(tarball: Path, root: Path, runner: Runner) -> None:
 
 
 def pack(folder: Path, tarball: Path, runner: Runner) -> None:
-    """Pack a folder; the tarball appears only when it is whole."""
-    unfinished = tarball.with_name(f"unfinished-{tarball.name}")
+    """Pack a folder, compressed."""
     options = ("--zstd", "--numeric-owner", "--sort=name", f"--directory={folder}")
-    argv = ("tar", *options, "--create", f"--file={unfinished}", ".")
+    argv = ("tar", *options, "--create", f"--file={tarball}", ".")
     runner.run(Command(argv, purpose=f"pack {tarball.name}", package="zstd"))
-    unfinished.rename(tarball)
 
 
 def compile_python(root: Path, folder: Path, runner: Runner) -> None:
