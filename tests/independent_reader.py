@@ -16,6 +16,7 @@ import argparse
 import base64
 import hashlib
 import json
+import re
 import struct
 import sys
 import uuid
@@ -122,13 +123,13 @@ class Repository:
         self.folder, self.id = folder, read_id(folder)
         self.master = read_master(folder, self.id, secret)
         self.chunk_key = derive(self.master, "chunk id")
-        self.packs = {p.name: p for p in folder.glob("packs/??/*") if len(p.name) == 64}
+        self.packs = {p.name: p for p in folder.glob(f"packs/??/{'?' * 64}")}
         # By the first 12 bytes of an id: pack, frame (offset, stored), chunk (offset, length).
         self.places: dict[bytes, list[tuple[str, int, int, int, int]]] = {}
         self.read_frame = lru_cache(64)(self._read_frame)
         self.listed: set[str] = set()
         if use_index:
-            self._each(sorted(folder.glob("index/*")), self._read_index)
+            self._each(sorted(folder.glob(f"index/{'?' * 64}")), self._read_index)
         self._each([self.packs[n] for n in sorted(self.packs.keys() - self.listed)], self._list)
 
     def _each(self, paths: list[Path], read: Callable[[Path], None]) -> None:
@@ -215,6 +216,8 @@ class Repository:
 
     def snapshots(self) -> Iterator[dict[str, Any]]:
         for path in sorted(self.folder.glob("snapshots/*")):
+            if not re.fullmatch(r"\d{8}T\d{6}Z-[0-9a-f]+", path.name):
+                continue
             snapshot = json.loads(self.read_document(path, 3, "snapshot"))
             require(snapshot["id"] == path.name, "id of a snapshot")
             yield snapshot
