@@ -18,8 +18,8 @@ from recovery.adapt.grub import INSTALL_TIMEOUT, grub_install_arguments, menu_li
 from recovery.adapt.inspect import inspect_system
 from recovery.adapt.kernel_command_line import GRUB_DEFAULTS, grub_command_line
 from recovery.adapt.plan import Room, plan_adaptation
-from recovery.adapt.verify import verify_change
-from recovery.errors import RecoveryError
+from recovery.adapt.verify import Check, verify_change
+from recovery.errors import Interrupted, RecoveryError
 from recovery.model.adaptation import (
     Change,
     EditFile,
@@ -76,14 +76,16 @@ def adapt_disk(
 
     The disk must be released for writing, its filesystems grown and not mounted. `session` is the
     session's folder; mounts are made below `place` and are gone at the end.
-    Raises nothing that is not a bug: `verified` is false where a check failed, and the
-    warnings say what was not done.
+    Raises `Interrupted` and else nothing that is not a bug: `verified` is false where a check
+    failed, and the warnings say what was not done.
     """
     report = _Report(listener)
     mounts = PrivateMounts(runner, place)
     try:
         with mounts:
             _adapt(target, mounts, runner, report, session / "adapt")
+    except Interrupted:
+        raise
     except (RecoveryError, OSError) as error:
         log.exception("adapting stopped")
         report.fail(f"the restored system was not adapted to this machine: {error}")
@@ -145,11 +147,16 @@ def _perform(
         try:
             _make(number, change, mounted, target, chroot, folder)
             made.append(change)
+        except Interrupted:
+            raise
         except (RecoveryError, OSError) as error:
             log.warning("could not: %s", describe(change), exc_info=True)
             _tell_failure(change, error, report)
     for change in made:
-        check = verify_change(change, system, mounted, target, chroot)
+        try:
+            check = verify_change(change, system, mounted, target, chroot)
+        except OSError as error:
+            check = Check("", f"could not check what was done ({describe(change)}): {error}")
         if check.problem:
             _tell_problem(change, check.problem, report)
         else:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from recovery.adapt.perform import adapt_disk
+from recovery.errors import Interrupted
 from recovery.model.adaptation import TargetSystem
 from recovery.model.event import Event, Outcome
 from recovery.model.layout import DiskNode, Layout, Luks
@@ -249,6 +250,35 @@ def test_without_a_linux_system_nothing_fails(tmp_path: Path, layout: Layout, wa
     outcome, _ = adapt(target, make_runner(target, tmp_path), tmp_path)
     assert outcome.performed and outcome.verified
     assert [each.split(":")[0] for each in outcome.warnings] == ([warning] if warning else [])
+
+
+def test_a_disk_that_cannot_be_read_again_is_not_verified(tmp_path: Path) -> None:
+    layout = make_layout(make_disk_node(), make_table(scheme="dos"), make_mbr_partition(1))
+    system = make_filesystem("disk0p1")
+    machine = make_machine(firmware=Firmware.BIOS, controllers=(NVME,))
+    layout = make_layout(*layout.nodes, system)
+    target = make_target(tmp_path, machine, layout)
+    runner = make_runner(target, tmp_path)
+    runner.guests[target.partition_nodes["disk0p1"]] = GUESTS / "ubuntu-20.04-bios"
+    runner.effects["grub-install"] = lambda _: Path(target.disk_node).unlink()
+    outcome, _ = adapt(target, runner, tmp_path)
+    assert not outcome.verified
+    assert any("could not check what was done" in warning for warning in outcome.warnings)
+    assert any("boot menu has" in fact for fact in outcome.facts)
+
+
+def test_stopping_stops_and_leaves_nothing_mounted(tmp_path: Path) -> None:
+    target = make_target(tmp_path)
+    runner = make_runner(target, tmp_path)
+
+    def stop(_: Path) -> None:
+        raise Interrupted("stopped")
+
+    runner.effects["update-initramfs"] = stop
+    with pytest.raises(Interrupted):
+        adapt(target, runner, tmp_path)
+    assert not runner.mounted
+    assert runner.inside[-1][0] == "update-initramfs"
 
 
 def test_a_data_disk_is_left_alone(tmp_path: Path) -> None:
