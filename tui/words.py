@@ -145,6 +145,8 @@ def age_words(moment: datetime, now: datetime) -> str:
     if age < timedelta(minutes=-5):
         return "in the future?"
     minutes = max(0, int(age.total_seconds() // 60))
+    if not minutes:
+        return "just now"
     for limit, size, noun in (
         (60, 1, "minute"),
         (48 * 60, 60, "hour"),

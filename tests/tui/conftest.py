@@ -15,7 +15,7 @@ from textual.pilot import Pilot
 from tests.tui.simulation import SimulatedVerbs
 from tui.app import RecoveryApp
 
-PATIENCE = 10.0
+PATIENCE = 30.0
 """Seconds after which something that should be on the screen is missing."""
 
 

@@ -17,7 +17,6 @@ from tui.words import (
     age_words,
     cell,
     content_words,
-    count,
     firmware_words,
     local_time,
     shorten,
@@ -49,7 +48,9 @@ class SnapshotScreen(Page[Snapshot]):
         """The list above the details of the highlighted one."""
         ids = [snapshot.id for snapshot in self._snapshots]
         yield Static(
-            f"{count(len(ids), 'snapshot')}, the newest first. Which one shall come back?",
+            "One snapshot. Enter goes on with it."
+            if len(ids) == 1
+            else f"{len(ids)} snapshots, the newest first. Which one shall come back?",
             id="intro",
             markup=False,
         )
