@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import assert_never
 
-from recovery.model.event import BytesMoved, Event, StepDone, StepStarted, Warned
+from recovery.model.event import BytesMoved, Event, PartStarted, StepDone, StepStarted, Warned
 from recovery.model.plan import (
     AdaptSystem,
     GrowFilesystem,
@@ -57,6 +57,7 @@ class Progress:
     current: int = 0
     total: int = 0
     moved: int = 0
+    part: PartStarted | None = None
     finished: dict[int, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     _samples: deque[tuple[float, int]] = field(default_factory=deque)
@@ -71,12 +72,15 @@ class Progress:
         match event:
             case StepStarted():
                 self.current, self.total, self.moved = event.number, event.total, 0
+                self.part = None
                 self._samples = deque([(now, 0)])
             case BytesMoved():
                 self.moved = event.done
                 self._samples.append((now, event.done))
                 while now - self._samples[0][0] > RATE_WINDOW and len(self._samples) > 2:
                     self._samples.popleft()
+            case PartStarted():
+                self.part = event
             case Warned():
                 self.warnings.append(event.message)
             case StepDone():
@@ -91,9 +95,15 @@ class Progress:
             weight for number, weight in enumerate(self.weights, 1) if number in self.finished
         )
         if self.current not in self.finished and 0 < self.current <= len(self.weights):
-            within = min(1.0, self.moved / self.total) if self.total else 0.0
-            done += int(self.weights[self.current - 1] * within)
+            done += int(self.weights[self.current - 1] * self._within())
         return done / max(1, sum(self.weights))
+
+    def _within(self) -> float:
+        """Share of the running step that is done, 0 to 1."""
+        if self.total:
+            return min(1.0, self.moved / self.total)
+        part = self.part
+        return 0.0 if part is None else min(1.0, max(0, part.number - 1) / max(1, part.count))
 
     @property
     def rate(self) -> float:

@@ -30,7 +30,7 @@ from recovery.model.adaptation import (
     describe,
     render_changes,
 )
-from recovery.model.event import Listener, Outcome, Warned
+from recovery.model.event import Listener, Outcome, PartStarted, Warned
 from recovery.model.installed_system import InstalledSystem
 from recovery.model.layout import Filesystem, Layout, LogicalVolume, Luks, Raid
 from recovery.system.chroot import Chroot, prepare_chroot
@@ -52,6 +52,9 @@ class _Report:
         self.facts: list[str] = []
         self.warnings: list[str] = []
         self.failed = False
+
+    def part(self, number: int, count: int, title: str) -> None:
+        self._listener(PartStarted(number, count, title))
 
     def warn(self, message: str) -> None:
         self.warnings.append(message)
@@ -144,6 +147,7 @@ def _perform(
     chroot = prepare_chroot(mounts, mounted.root.folder, runner, nodes, links, command_line)
     made: list[Change] = []
     for number, change in enumerate(changes, 1):
+        report.part(number, len(changes) + 1, describe(change))
         try:
             _make(number, change, mounted, target, chroot, folder)
             made.append(change)
@@ -152,6 +156,7 @@ def _perform(
         except (RecoveryError, OSError) as error:
             log.warning("could not: %s", describe(change), exc_info=True)
             _tell_failure(change, error, report)
+    report.part(len(changes) + 1, len(changes) + 1, "check what was done")
     for change in made:
         try:
             check = verify_change(change, system, mounted, target, chroot)

@@ -20,7 +20,7 @@ import typer
 from recovery.application.operations import Operations
 from recovery.application.world import keep_log, make_world
 from recovery.errors import PassphraseNeeded, UsageError
-from recovery.model.event import BytesMoved, Event, StepDone, StepStarted, Warned
+from recovery.model.event import BytesMoved, Event, PartStarted, StepDone, StepStarted, Warned
 from recovery.model.size import format_size
 from recovery.repository.repository import Repository
 
@@ -159,6 +159,12 @@ class ProgressLine:
                     say(self._head())
             case BytesMoved():
                 self._moved(event.done)
+            case PartStarted():
+                text = f"{event.number} of {event.count}: {event.title}"
+                if self.is_terminal:
+                    self._line(f"{self._head()}: {text}")
+                else:
+                    say(f"       {text}")
             case Warned():
                 self._line("")
                 say(f"warning: {event.message}")

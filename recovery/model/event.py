@@ -24,6 +24,15 @@ class BytesMoved:
 
 
 @dataclass(frozen=True, slots=True)
+class PartStarted:
+    """Part `number` (from 1) of `count` of a running step that moves no bytes begins."""
+
+    number: int
+    count: int
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
 class Warned:
     """Something the technician should know; the work goes on."""
 
@@ -38,7 +47,7 @@ class StepDone:
     detail: str = ""
 
 
-Event = StepStarted | BytesMoved | Warned | StepDone
+Event = StepStarted | BytesMoved | PartStarted | Warned | StepDone
 Listener = Callable[[Event], None]
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recovery.model.event import BytesMoved, StepDone, StepStarted, Warned
+from recovery.model.event import BytesMoved, PartStarted, StepDone, StepStarted, Warned
 from tests.tui.simulation import SSD, make_plan, make_snapshot
 from tui.progress import Progress, weight_of
 from tui.words import age_words, duration_words, hanging, shorten
@@ -56,6 +56,7 @@ def test_remaining_time_is_not_told_too_early() -> None:
         st.one_of(
             st.builds(StepStarted, NUMBERS, NUMBERS, st.text(), st.integers(0)),
             st.builds(BytesMoved, st.integers(0, 10**15)),
+            st.builds(PartStarted, NUMBERS, NUMBERS, st.text()),
             st.builds(Warned, st.text()),
             st.builds(StepDone, st.integers(0, 12)),
         ),
@@ -100,3 +101,13 @@ def test_shortened_text_fits(text: str, width: int) -> None:
 @given(st.text(), st.integers(30, 200), st.integers(0, 10))
 def test_hanging_lines_fit(text: str, width: int, indent: int) -> None:
     assert all(len(line) <= width for line in hanging(text, width, indent=indent))
+
+
+def test_parts_of_a_step_without_bytes_count() -> None:
+    progress = Progress.of(PLAN, 0)
+    progress.take(StepStarted(1, 8, ""), 0)
+    progress.take(PartStarted(1, 4, "first"), 1)
+    none = progress.fraction
+    progress.take(PartStarted(3, 4, "third"), 2)
+    assert none == 0
+    assert progress.fraction == pytest.approx(progress.weights[0] / 2 / sum(progress.weights))

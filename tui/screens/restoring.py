@@ -206,6 +206,7 @@ def render_steps(plan: Plan, progress: Progress, width: int) -> tuple[list[str],
 
 def _movement(progress: Progress) -> str:
     if not progress.total:
-        return "working ..."
+        part = progress.part
+        return f"{part.number} of {part.count}: {part.title}" if part else "working ..."
     moved = f"{format_size(progress.moved)} of {format_size(progress.total)}"
     return f"{moved}, {rate_words(progress.rate)}" if progress.rate else moved
