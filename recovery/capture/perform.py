@@ -13,7 +13,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -122,8 +122,11 @@ class _VolumeCapture:
         blocks = align_up(source.size, BLOCK) // BLOCK
         pages = []
         done = 0
-        with closing(_SegmentReader(source, path)) as reader:
-            segments = self._cut(reader)
+        # The generator ends its reader thread before the source is closed.
+        with (
+            closing(_SegmentReader(source, path)) as reader,
+            closing(self._cut(reader)) as segments,
+        ):
             for first in range(0, blocks, PAGE_BLOCKS):
                 builder = _PageBuilder(first, min(PAGE_BLOCKS, blocks - first))
                 for start in range(first, first + builder.blocks, SEGMENT_BLOCKS):
@@ -148,15 +151,16 @@ class _VolumeCapture:
             map=pages,
         )
 
-    def _cut(self, reader: _SegmentReader) -> Iterator[CutSegment]:
+    def _cut(self, reader: _SegmentReader) -> Generator[CutSegment, None, None]:
         """Cut segments in order while the reader and the pool work ahead."""
         waiting: deque[Future[CutSegment]] = deque()
-        for segment in read_ahead(iter(reader), READ_AHEAD):
-            if self._cancelled.is_set():
-                raise _interrupted()
-            waiting.append(self._executor.submit(self._cutter.cut, segment))
-            if len(waiting) >= CUT_AHEAD:
-                yield waiting.popleft().result()
+        with closing(read_ahead(iter(reader), READ_AHEAD)) as segments:
+            for segment in segments:
+                if self._cancelled.is_set():
+                    raise _interrupted()
+                waiting.append(self._executor.submit(self._cutter.cut, segment))
+                if len(waiting) >= CUT_AHEAD:
+                    yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
 
@@ -177,7 +181,7 @@ class _VolumeCapture:
             self._listener(BytesMoved(done))
 
 
-def read_ahead(items: Iterator[T], depth: int) -> Iterator[T]:
+def read_ahead(items: Iterator[T], depth: int) -> Generator[T, None, None]:
     """The same items, taken by a thread of their own, at most `depth` before they are wanted."""
     taken: queue.Queue[T | _End] = queue.Queue(depth)
     stop = threading.Event()

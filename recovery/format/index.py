@@ -133,13 +133,11 @@ class IndexSegment:
             int(row["length"]) * BLOCK,
         )
 
-    def without(self, packs: frozenset[bytes]) -> IndexSegment:
-        """The segment less the rows of some packs, which are not there any more."""
-        gone = np.array([name in packs for name in self.packs], dtype=bool)
-        if not gone.any():
+    def only(self, frames: npt.NDArray[np.bool_]) -> IndexSegment:
+        """The segment less the rows of frames that cannot be had any more; one flag per frame."""
+        if frames.all():
             return self
-        keep = ~gone[self.frames["pack"][self.rows["frame"]]]
-        return IndexSegment(self.packs, self.frames, self.rows[keep])
+        return IndexSegment(self.packs, self.frames, self.rows[frames[self.rows["frame"]]])
 
 
 def sorted_rows(rows: npt.NDArray[np.void]) -> npt.NDArray[np.void]:

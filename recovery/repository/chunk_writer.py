@@ -61,8 +61,12 @@ class ChunkWriter:
             self._close_frame()
         else:
             self._stop.set()
-        self._send(None)
-        self._thread.join()
+        try:
+            self._send(None)
+        finally:
+            self._thread.join()
+            # What is in no pack by now never will be: it must not count as known.
+            self._index.forget_expected()
         if kind is None:
             self._raise_failure()
             self._index.save()

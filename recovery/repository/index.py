@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -78,7 +78,7 @@ class ChunkIndex:
         spool = IndexSpool()
         for segment in self._read_segments():
             named.update(segment.packs)
-            spool.add(segment.without(frozenset(segment.packs) - sizes.keys()))
+            spool.add(segment.only(_usable_frames(segment, sizes)))
         self._segments = [spool.finish()]
         for digest in sorted(sizes.keys() - named):
             frames = self._list_pack(*sizes[digest])
@@ -146,6 +146,12 @@ class ChunkIndex:
         self._recent.add(id)
         return True
 
+    def forget_expected(self) -> None:
+        """Chunks that were expected and are in no pack are not on their way any more."""
+        self._recent = {
+            chunk.id for _, entries in self._unsaved for frame in entries for chunk in frame.chunks
+        }
+
     def add_pack(self, digest: bytes, frames: Sequence[FrameEntry]) -> None:
         """Note a pack that is in the store."""
         self._unsaved.append((digest, frames))
@@ -176,3 +182,13 @@ class ChunkIndex:
             self._recent.difference_update(chunk.id for frame in entries for chunk in frame.chunks)
         self._unsaved = []
         self._unsaved_rows = 0
+
+
+def _usable_frames(
+    segment: IndexSegment, sizes: Mapping[bytes, tuple[str, int]]
+) -> npt.NDArray[np.bool_]:
+    """Which frames of the segment lie inside a pack that is there; a pack may be cut off."""
+    ends = np.array([sizes.get(name, ("", 0))[1] for name in segment.packs], dtype=np.uint64)
+    frames = segment.frames
+    usable: npt.NDArray[np.bool_] = frames["offset"] + frames["stored"] <= ends[frames["pack"]]
+    return usable

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -53,7 +54,13 @@ def create_keys(
 
 def is_protected(store: Store) -> bool:
     """Whether a secret is needed to open the repository."""
-    return not any(slot.kind == keyslot.OPEN for slot in _slots(store))
+    return _is_protected(_slots(store))
+
+
+def _is_protected(slots: Sequence[KeySlot]) -> bool:
+    # An open slot beside one with a passphrase was put there by who wants to read along.
+    kinds = {slot.kind for slot in slots}
+    return keyslot.PASSPHRASE in kinds or keyslot.OPEN not in kinds
 
 
 def unlock(store: Store, repository: bytes, secret: str | None) -> Keys:
@@ -67,7 +74,10 @@ def unlock(store: Store, repository: bytes, secret: str | None) -> Keys:
             "the repository has no readable key slot",
             hint="bring back its folder `keys` from a copy; without a key nothing can be read",
         )
+    protected = _is_protected(slots)
     for slot in slots:
+        if protected and slot.kind == keyslot.OPEN:
+            continue
         for candidate in _secrets_for(slot, secret):
             master = keyslot.unwrap(slot, repository, candidate)
             if master is not None:
@@ -77,6 +87,11 @@ def unlock(store: Store, repository: bytes, secret: str | None) -> Keys:
             "the repository is protected by a passphrase",
             hint="give --passphrase-file FILE, or type it at the prompt",
         )
+    if not protected:
+        raise WrongPassphrase(
+            "the repository has no passphrase, and this is not its recovery code",
+            hint="open it without a passphrase, if you know that it was made without one",
+        )
     raise WrongPassphrase(
         "the passphrase is wrong",
         hint="try again, or use the recovery code that was shown when the repository was made",
@@ -85,7 +100,8 @@ def unlock(store: Store, repository: bytes, secret: str | None) -> Keys:
 
 def _secrets_for(slot: KeySlot, secret: str | None) -> tuple[bytes, ...]:
     if slot.kind == keyslot.OPEN:
-        return (b"",)
+        # Who gives a secret relies on it; a key that anyone may have put there will not do.
+        return (b"",) if secret is None else ()
     if secret is None:
         return ()
     code = keyslot.parse_code(secret)

@@ -53,8 +53,10 @@ class Repository:
     def index(self) -> ChunkIndex:
         """Where every chunk is."""
         if self._index is None:
-            self._index = ChunkIndex(self.store, self.keys.master, self.id)
-            self._index.load()
+            index = ChunkIndex(self.store, self.keys.master, self.id)
+            index.load()
+            # Only now: an index that could not be read must not pass for an empty one.
+            self._index = index
         return self._index
 
     def forget_index(self) -> None:

@@ -86,6 +86,8 @@ class Progress:
 
 def read_pages(reader: ChunkReader, volume: Volume) -> Iterator[tuple[int, MapPage]]:
     """Start (bytes of the volume) and content of each map page. Raises `DamagedData`."""
+    if len(volume.map) != -(-volume.size // PAGE_SIZE):
+        raise DamagedData(f"the map of {volume.id} does not cover it")
     for number, stream in enumerate(volume.map):
         page = decode_page(reader.read_document(stream))
         expected = min(PAGE_SIZE, volume.size - number * PAGE_SIZE)
@@ -252,12 +254,15 @@ def _verify_job(
 ) -> Callable[[], int]:
     def verify() -> int:
         hasher = blake3()
+        # A target that ends early must not pass for one that ends in zeros.
+        short = False
         for extent in extents:
             begin = start + extent.start
             length = min(extent.length, volume.size - begin)
             data = _read(target, begin, length)
+            short = short or len(data) < length
             hasher.update(data.ljust(extent.length, b"\0"))
-        if hasher.digest() != digest:
+        if short or hasher.digest() != digest:
             first, last = extents.extents[0], extents.extents[-1]
             wrong.append(between(start + first.start, start + last.end))
         return extents.total
