@@ -64,9 +64,17 @@ def inspect_source(runner: Runner, source: Source) -> InspectedSource:
 
 
 def _read_table(source: Source) -> tuple[Table | Partition, ...]:
-    """The table, nothing where there is none or a damaged one: then the disk is one volume."""
+    """The table, nothing where there is none or a damaged one: then the disk is one volume.
+
+    The boot sector of something unknown looks like an MBR without partitions, so that counts
+    as no table.
+    """
     try:
-        return partition_table.read_layout(source.path, source.disk)
+        nodes = partition_table.read_layout(source.path, source.disk)
+        match nodes:
+            case (Table(scheme="dos"),):
+                return ()
+        return nodes
     except DamagedData as error:
         log.warning("%s is captured as one volume: %s", source.path, error)
         return ()
@@ -121,11 +129,9 @@ def _ask_partclone(
 
 @contextmanager
 def _node(runner: Runner, source: Source, extent: Extent, number: int) -> Iterator[str]:
-    """A device or file that begins with the volume."""
-    if not number:
-        yield source.path
-    elif not source.is_image:
-        yield partition_node(source.path, number)
+    """A device or file that begins with the volume; a file is never opened for writing."""
+    if not source.is_image:
+        yield partition_node(source.path, number) if number else source.path
     else:
         with filesystem.volume_node(runner, source.path, extent) as node:
             yield node
@@ -138,7 +144,7 @@ def _reading(source: Source, extent: Extent) -> Iterator[Callable[[int, int], by
     def read(start: int, length: int) -> bytes:
         length = max(0, min(length, extent.length - start))
         try:
-            data = os.pread(file, length, extent.start + start)
+            data = os.pread(file, length, extent.start + start) if length else b""
         except OSError as error:
             raise DeviceFailed(
                 f"could not read {source.path} at byte {extent.start + start}: {error.strerror}",

@@ -55,9 +55,11 @@ PARTCLONE = {
 
 SWAP_HEADER = 64 * KiB
 """Holds the swap header for every page size."""
-TAIL = 1 * MiB
-"""Bytes kept behind a filesystem that is smaller than its partition (NTFS keeps a copy of its
-boot sector there)."""
+EDGE = 1 * MiB
+"""Bytes that are kept at both ends of a volume, and at both ends of what lies behind a filesystem
+that is smaller than its partition. Boot loaders lie before the first block that some
+filesystems know (btrfs leaves 64 KiB to them), NTFS keeps a copy of its boot sector behind its
+end, and other signatures must read as in the source."""
 
 _DOMAIN_LINE = re.compile(r"(0x[0-9A-Fa-f]+)\s+(0x[0-9A-Fa-f]+)\s+(\S)")
 
@@ -134,6 +136,8 @@ def reason_not_to_trust(kind: str, read: Read) -> str:
             return _f2fs_reason(read)
         case "ntfs":
             return _ntfs_reason(read)
+        case "vfat":
+            return _fat_reason(read(0, 512))
         case _:
             return ""
 
@@ -144,8 +148,9 @@ NOT_UNMOUNTED = "it was not cleanly unmounted"
 def _ext_reason(superblock: bytes) -> str:
     (state,) = struct.unpack_from("<H", superblock, 0x3A)
     (incompatible,) = struct.unpack_from("<I", superblock, 0x60)
-    has_errors, needs_recovery = state & 0x2, incompatible & 0x4
-    if needs_recovery:
+    is_clean, has_errors, needs_recovery = state & 0x1, state & 0x2, incompatible & 0x4
+    # Without a journal only the missing mark of a clean unmount tells.
+    if needs_recovery or not is_clean:
         return NOT_UNMOUNTED
     return "it has errors: run e2fsck on it" if has_errors else ""
 
@@ -158,6 +163,23 @@ def _btrfs_reason(superblock: bytes) -> str:
     return NOT_UNMOUNTED if log_root else ""
 
 
+_FAT12_CLUSTERS = 4096
+"""A FAT with fewer clusters has, or may be taken to have, entries of 12 bits."""
+
+
+def _fat_reason(boot: bytes) -> str:
+    """Source: Microsoft FAT specification, section 3.5; a field of 16 bits that is 0 has a twin."""
+    sector, per_cluster, reserved, fats, root = struct.unpack_from("<HBHBH", boot, 0x0B)
+    total, fat = (struct.unpack_from("<H", boot, at)[0] for at in (0x13, 0x16))
+    wide_total, wide_fat = struct.unpack_from("<II", boot, 0x20)
+    if not sector or not per_cluster:
+        return "its boot sector is not understood"
+    root_sectors = -(-root * 32 // sector)
+    data = (total or wide_total) - reserved - fats * (fat or wide_fat) - root_sectors
+    # partclone 0.3.20 to 0.3.23 takes clusters of a FAT12 that are in use for free.
+    return "it is a FAT12" if data // per_cluster < _FAT12_CLUSTERS else ""
+
+
 _F2FS_SUPERBLOCK = 1024
 _F2FS_UNMOUNTED = 0x1
 
@@ -166,7 +188,7 @@ def _f2fs_reason(read: Read) -> str:
     superblock = read(_F2FS_SUPERBLOCK, 1024)
     (log_block,) = struct.unpack_from("<I", superblock, 0x10)
     (log_segment,) = struct.unpack_from("<I", superblock, 0x14)
-    (checkpoint,) = struct.unpack_from("<I", superblock, 0x50)
+    (checkpoint,) = struct.unpack_from("<I", superblock, 0x4C)
     if not 9 <= log_block <= 16 or log_segment > 20:
         return "its superblock is not understood"
     block = 1 << log_block
@@ -220,21 +242,25 @@ def _ntfs_volume_flags(record: bytes) -> int | None:
 
 def xfs_reason(runner: Runner, node: str) -> str:
     """As `reason_not_to_trust`, for XFS, whose log only its own tool reads."""
-    is_file = () if Path(node).is_block_device() else ("-f",)
+    # It opens even what it only reads for writing. Its option -f is for a log in a file.
     command = Command(
-        ("xfs_logprint", "-t", *is_file, node),
+        ("xfs_logprint", "-t", "--", node),
         purpose=f"read the log of the XFS on {node}",
         accepted=frozenset(range(256)),
         timeout=300,
         package="xfsprogs",
     )
-    return "" if "<CLEAN>" in runner.run(command).text else NOT_UNMOUNTED
+    talk = runner.run(command).text
+    if "<CLEAN>" in talk:
+        return ""
+    return NOT_UNMOUNTED if "<DIRTY>" in talk else "its log cannot be read"
 
 
 def used_blocks(runner: Runner, kind: str, node: str, size: int) -> ExtentMap:
     """Bytes in use of the filesystem that begins at the start of `node` (a device or file).
 
-    What lies behind the end of the filesystem is counted as used, up to `TAIL`.
+    The first and last `EDGE` count as used, and as much at both ends of what lies behind the
+    filesystem.
     Raises `MissingTool` where no partclone for `kind` is installed, `CommandFailed` where it
     does not accept the filesystem.
     """
@@ -245,15 +271,23 @@ def used_blocks(runner: Runner, kind: str, node: str, size: int) -> ExtentMap:
         domain = Path(folder, "domain")
         log = str(Path(folder, "log"))
         output = ("--output", str(domain), "--logfile", log, "--quiet")
-        runner.run(
-            Command(
-                (program, "--domain", "--source", node, *output),
-                purpose=f"list the used blocks of {node}",
-                timeout=3600,
-                package="partclone",
-            )
+        command = Command(
+            (program, "--domain", "--source", node, *output),
+            purpose=f"list the used blocks of {node}",
+            timeout=3600,
+            package="partclone",
         )
+        try:
+            runner.run(command)
+        except CommandFailed as error:
+            # What it says on its streams is only that its log tells more.
+            raise CommandFailed(error.message, hint=_last_line(Path(log)) or error.hint) from error
         return parse_domain(domain.read_text(), size)
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(errors="replace").split("\n") if log.exists() else []
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
 def parse_domain(text: str, size: int) -> ExtentMap:
@@ -275,16 +309,8 @@ def parse_domain(text: str, size: int) -> ExtentMap:
             extents.append(Extent(start, length))
     if not extents:
         raise CommandFailed("partclone found no used block, which cannot be")
-    extents += _tail(end, size)
+    extents += (Extent(0, EDGE), Extent(end, EDGE), Extent(max(0, size - EDGE), EDGE))
     return ExtentMap.of(extents).within(Extent(0, size))
-
-
-def _tail(end: int, size: int) -> list[Extent]:
-    if end >= size:
-        return []
-    if size - end <= 2 * TAIL:
-        return [Extent(end, size - end)]
-    return [Extent(end, TAIL), Extent(size - TAIL, TAIL)]
 
 
 def swap_blocks(read: Read, size: int) -> ExtentMap | None:

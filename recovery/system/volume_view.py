@@ -31,7 +31,8 @@ class VolumeView(mfusepy.Operations):  # type: ignore[misc]
         if path == "/":
             return {"st_mode": stat.S_IFDIR | 0o500, "st_nlink": 2, "st_uid": os.getuid()}
         if path == f"/{VIEW}":
-            mode = stat.S_IFREG | 0o400
+            # xfs_logprint opens for writing what it only reads; writing fails all the same.
+            mode = stat.S_IFREG | 0o600
             size = {"st_size": self._length, "st_uid": os.getuid()}
             return {"st_mode": mode, "st_nlink": 1, **size}
         raise mfusepy.FuseOSError(errno.ENOENT)
@@ -51,7 +52,7 @@ def main() -> None:
     image, start, length, folder = sys.argv[1:]
     file = os.open(image, os.O_RDONLY)
     mfusepy.FUSE(
-        VolumeView(file, int(start), int(length)), folder, foreground=False, ro=True, nothreads=True
+        VolumeView(file, int(start), int(length)), folder, foreground=False, nothreads=True
     )
 
 
