@@ -12,7 +12,8 @@ import pytest
 
 from recovery.capture import chunking
 from recovery.capture.perform import Captured, perform_capture
-from recovery.capture.plan import UsedBlocks, plan_capture
+from recovery.capture.plan import UsedBlocks, VolumeSource, plan_capture
+from recovery.capture.sources import InspectedSource
 from recovery.format.keyslot import Hardness
 from recovery.model.event import Event
 from recovery.model.extent import Extent, ExtentMap
@@ -57,6 +58,18 @@ def capture_bytes(
     plan = plan_capture(Layout((disk,)), {DISK: UsedBlocks(used)}, all_blocks=False)
     draft = make_snapshot(id=id, layout=plan.layout, volumes=())
     return perform_capture(repository, plan, {DISK: str(file)}, draft, ignore, threading.Event())
+
+
+def capture_source(
+    repository: Repository, inspected: InspectedSource, image: Path
+) -> tuple[Captured, VolumeSource]:
+    """Capture an image with one volume as it was inspected; also returns how it was planned."""
+    plan = plan_capture(Layout(inspected.nodes), dict(inspected.used), all_blocks=False)
+    (volume,) = plan.volumes
+    draft = make_snapshot(layout=plan.layout, volumes=())
+    event = threading.Event()
+    done = perform_capture(repository, plan, {DISK: str(image)}, draft, ignore, event)
+    return done, volume
 
 
 def restore_bytes(repository: Repository, snapshot: Snapshot, folder: Path) -> bytes:
