@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from blake3 import blake3
 
-from recovery.errors import DamagedData, Interrupted, NoRepository
+from recovery.errors import DamagedData, DeviceFailed, Interrupted, NoRepository
 from recovery.format.description import Description, decode_description
 from recovery.format.index import Location, decode_index
 from recovery.format.map import decode_page
@@ -17,8 +18,8 @@ from recovery.format.seal import HEADER_SIZE, Kind, open_document
 from recovery.model.event import BytesMoved, Listener, StepDone, StepStarted
 from recovery.model.snapshot import Snapshot, Volume
 from recovery.repository.chunk_reader import ChunkReader
+from recovery.repository.index import DAMAGED_FOLDER, PACK_FOLDER, read_pack_table
 from recovery.repository.index import FOLDER as INDEX_FOLDER
-from recovery.repository.index import PACK_FOLDER, read_pack_table
 from recovery.repository.keys import FOLDER as KEY_FOLDER
 from recovery.repository.keys import read_slot
 from recovery.repository.repository import (
@@ -115,15 +116,23 @@ class _Check:
             try:
                 if read_data:
                     self._read_pack(name)
+                    self._store.delete(_mark(name))
                 else:
                     master, id = self._repository.keys.master, self._repository.id
                     read_pack_table(self._store, master, id, name, size)
             except (DamagedData, ObjectMissing, NoRepository) as error:
                 self._damage.append(f"{name}: {error}")
                 self._bad_packs.add(_digest(name))
+                self._note_damage(name, str(error))
             done += size
             self._listener(BytesMoved(done))
         self._listener(StepDone(2, f"{len(packs)} packs"))
+
+    def _note_damage(self, name: str, reason: str) -> None:
+        """Let the next capture store the pack's chunks again; a read-only store does without."""
+        with suppress(DeviceFailed):
+            self._store.put(_mark(name), reason.encode())
+        self._repository.forget_index()
 
     def _read_pack(self, name: str) -> None:
         """Every byte of a pack: its hash, its table, and each chunk in it."""
@@ -176,6 +185,10 @@ class _Check:
     def _missing(self, ids: Sequence[bytes]) -> int:
         found: list[Location | None] = self._repository.index.locate(ids) if ids else []
         return sum(place is None or place.pack in self._bad_packs for place in found)
+
+
+def _mark(pack: str) -> str:
+    return f"{DAMAGED_FOLDER}/{pack.rpartition('/')[2]}"
 
 
 def _digest(name: str) -> bytes:

@@ -38,6 +38,7 @@ class ChunkWriter:
     """
 
     def __init__(self, repository: Repository, executor: Executor) -> None:
+        repository.require_writable()
         self._repository = repository
         self._index = repository.index
         self._executor = executor

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 
 FOLDER = "index"
 PACK_FOLDER = "packs"
+DAMAGED_FOLDER = "damaged"
+"""Has an object with the name of each pack that a check found damaged."""
 ROWS_PER_SEGMENT = 128 * 1024
 SEGMENTS_UNJOINED = 16
 """Segments that are searched one by one before they are joined."""
@@ -62,6 +64,7 @@ class ChunkIndex:
         self._master = master
         self._repository = repository
         self._segments: list[IndexSegment] = []
+        self._doubtful: list[IndexSegment] = []
         self._unsaved: list[tuple[bytes, Sequence[FrameEntry]]] = []
         self._unsaved_rows = 0
         self._unwritten: list[IndexSegment] = []
@@ -69,18 +72,28 @@ class ChunkIndex:
         self._searches = 0
 
     def load(self) -> None:
-        """Read all segments, then the trailers of packs that none of them names."""
+        """Read all segments, then the trailers of packs that none of them names.
+
+        What is in damaged packs counts as unknown, so that the next capture stores it again, and
+        is only looked for where there is nothing better.
+        """
         sizes = {
             bytes.fromhex(name.rpartition("/")[2]): (name, size)
             for name, size in named_by_digest(self._store, PACK_FOLDER)
         }
+        marks = named_by_digest(self._store, DAMAGED_FOLDER)
+        damaged = {bytes.fromhex(name.rpartition("/")[2]) for name, _ in marks}
         named: set[bytes] = set()
-        spool = IndexSpool()
+        good, doubtful = IndexSpool(), IndexSpool()
         for segment in self._read_segments():
             named.update(segment.packs)
-            spool.add(segment.only(_usable_frames(segment, sizes)))
-        self._segments = [spool.finish()]
-        for digest in sorted(sizes.keys() - named):
+            usable = segment.only(_usable_frames(segment, sizes))
+            doubt = _frames_in(segment, damaged)
+            good.add(usable.only(~doubt))
+            doubtful.add(usable.only(doubt))
+        self._segments = [good.finish()]
+        self._doubtful = [doubtful.finish()]
+        for digest in sorted(sizes.keys() - named - damaged):
             frames = self._list_pack(*sizes[digest])
             if frames is not None:
                 self._unsaved.append((digest, frames))
@@ -130,7 +143,7 @@ class ChunkIndex:
         """Where each id is stored."""
         table = ids_array(ids)
         found: list[Location | None] = [None] * len(table)
-        for segment in self._segments:
+        for segment in (*self._segments, *self._doubtful):
             missing = [number for number, location in enumerate(found) if location is None]
             if not missing:
                 break
@@ -192,3 +205,10 @@ def _usable_frames(
     frames = segment.frames
     usable: npt.NDArray[np.bool_] = frames["offset"] + frames["stored"] <= ends[frames["pack"]]
     return usable
+
+
+def _frames_in(segment: IndexSegment, packs: Collection[bytes]) -> npt.NDArray[np.bool_]:
+    """Which frames of the segment lie in one of the packs."""
+    inside = np.array([name in packs for name in segment.packs], dtype=bool)
+    found: npt.NDArray[np.bool_] = inside[segment.frames["pack"]]
+    return found

@@ -9,17 +9,32 @@ from __future__ import annotations
 
 import mmap
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import IO
 
 import numpy as np
 import numpy.typing as npt
 
+from recovery.errors import OutOfSpace
 from recovery.format.index import ROW, IndexSegment, sorted_rows
 
 BUCKETS = 256
 BLOCK_ROWS = 1 << 20
 _STARTS = np.arange(BUCKETS, dtype=np.uint64) << np.uint64(56)
 _HIGH = np.dtype("<u8")
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Says which place is full."""
+    try:
+        yield
+    except OSError as error:
+        raise OutOfSpace(
+            f"the index of the repository does not fit into {tempfile.gettempdir()}",
+            hint="set TMPDIR to a folder with more room",
+        ) from error
 
 
 class SpooledSegment(IndexSegment):
@@ -75,7 +90,8 @@ class IndexSpool:
             if count:
                 place = position + bounds[bucket] * ROW.itemsize
                 self._slices[bucket].append((place, count))
-        self._file.write(rows.tobytes())
+        with told():
+            self._file.write(rows.tobytes())
         self._row_count += len(rows)
 
     def finish(self) -> IndexSegment:
@@ -84,15 +100,16 @@ class IndexSpool:
         if not self._row_count:
             return IndexSegment(packs, self._all_frames(), np.zeros(0, dtype=ROW))
         file = tempfile.TemporaryFile(prefix="recovery-index-")  # noqa: SIM115
-        high_end = 0
-        row_end = self._row_count * _HIGH.itemsize
-        for bucket in range(BUCKETS):
-            rows = sorted_rows(self._read(bucket))
-            file.seek(high_end)
-            high_end += file.write(np.ascontiguousarray(rows["high"]).tobytes())
-            file.seek(row_end)
-            row_end += file.write(rows.tobytes())
-        file.flush()
+        with told():
+            high_end = 0
+            row_end = self._row_count * _HIGH.itemsize
+            for bucket in range(BUCKETS):
+                rows = sorted_rows(self._read(bucket))
+                file.seek(high_end)
+                high_end += file.write(np.ascontiguousarray(rows["high"]).tobytes())
+                file.seek(row_end)
+                row_end += file.write(rows.tobytes())
+            file.flush()
         self._file.close()
         with file:
             return SpooledSegment(packs, self._all_frames(), self._row_count, file)

@@ -38,10 +38,13 @@ KNOWN_FEATURES: frozenset[str] = frozenset()
 class Repository:
     """An opened repository; the index is read when it is first needed."""
 
-    def __init__(self, store: Store, id: bytes, keys: Keys) -> None:
+    def __init__(
+        self, store: Store, id: bytes, keys: Keys, write_features: tuple[str, ...] = ()
+    ) -> None:
         self.store = store
         self.id = id
         self.keys = keys
+        self._write_features = write_features
         self._index: ChunkIndex | None = None
 
     @property
@@ -58,6 +61,10 @@ class Repository:
             # Only now: an index that could not be read must not pass for an empty one.
             self._index = index
         return self._index
+
+    def require_writable(self) -> None:
+        """Raise `NoRepository` if writing needs a feature that this program does not know."""
+        _require_known(self.store, self._write_features)
 
     def forget_index(self) -> None:
         """Read the index anew when it is next needed."""
@@ -144,7 +151,8 @@ def init_repository(
 def open_repository(store: Store, secret: str | None) -> Repository:
     """Open by passphrase or recovery code. Raises `NoRepository`, `WrongPassphrase`, ..."""
     description = read_description(store)
-    return Repository(store, description.id, unlock(store, description.id, secret))
+    keys = unlock(store, description.id, secret)
+    return Repository(store, description.id, keys, description.write)
 
 
 def needs_secret(store: Store) -> bool:
@@ -175,13 +183,19 @@ def read_description(store: Store) -> Description:
 
 def _understood(store: Store, description: Description | UnreadableVersion) -> Description:
     if isinstance(description, UnreadableVersion):
-        what = f"format version {description.version}"
-    else:
-        unknown = sorted(set(description.read) - KNOWN_FEATURES)
-        if not unknown:
-            return description
-        what = f"the feature {unknown[0]}"
-    raise NoRepository(
+        raise _too_new(store, f"format version {description.version}")
+    _require_known(store, description.read)
+    return description
+
+
+def _require_known(store: Store, features: tuple[str, ...]) -> None:
+    unknown = sorted(set(features) - KNOWN_FEATURES)
+    if unknown:
+        raise _too_new(store, f"the feature {unknown[0]}")
+
+
+def _too_new(store: Store, what: str) -> NoRepository:
+    return NoRepository(
         f"the repository at {store.url} uses {what}, which is newer than this program",
         hint="use the newest version of this program",
     )

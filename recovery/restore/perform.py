@@ -36,7 +36,7 @@ from recovery.model.size import MiB, format_size
 from recovery.model.snapshot import Snapshot, Volume
 from recovery.repository.chunk_reader import ChunkReader
 from recovery.repository.repository import Repository
-from recovery.restore.write import Progress, Target, told, verify_volume, write_volume
+from recovery.restore.write import Progress, Target, told, verify_volume, write_all, write_volume
 from recovery.system import block_device, partition_table
 from recovery.system.command import Command, Runner
 
@@ -166,10 +166,18 @@ class _Restore:
         folder = self._session / "undo"
         folder.mkdir(parents=True, exist_ok=True)
         last = max(0, disk.size - EDGE)
-        (folder / "first.bin").write_bytes(os.pread(file, EDGE, 0))
-        (folder / "last.bin").write_bytes(os.pread(file, EDGE, last))
+        for name, start in (("first.bin", 0), ("last.bin", last)):
+            (folder / name).write_bytes(self._read_edge(file, start))
         save_text(folder / "disk.json", encode_document(disk).decode())
         return f"kept in {folder}"
+
+    def _read_edge(self, file: int, start: int) -> bytes:
+        try:
+            return os.pread(file, EDGE, start)
+        except OSError as error:
+            # What cannot be read cannot be lost either.
+            self.warnings.append(f"could not keep {EDGE} bytes at {start}: {error.strerror}")
+            return b""
 
     def _write_table(self) -> str:
         file = self._open()
@@ -181,7 +189,7 @@ class _Restore:
             if not self._blank:
                 self._wipe_signatures(file, partitions)
             for start, data in writes:
-                os.pwrite(file, data, start)
+                write_all(file, memoryview(data), start)
             os.fsync(file)
         wanted = tuple(sorted((part.number, part.start, part.size) for part in partitions))
         # parted takes the sectors of an image file to be 512 bytes.

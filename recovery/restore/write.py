@@ -173,7 +173,7 @@ def _frame_job(
         with told(target.name):
             for piece in _joined(piece for _, piece in pieces):
                 end = piece.source + min(piece.length, volume.size - piece.start)
-                _write(target.file, frame[piece.source : end], target.start + piece.start)
+                write_all(target.file, frame[piece.source : end], target.start + piece.start)
         return sum(piece.length for _, piece in pieces)
 
     return write
@@ -193,7 +193,8 @@ def _joined(pieces: Iterable[_Piece]) -> Iterator[_Piece]:
         yield last
 
 
-def _write(file: int, data: memoryview, position: int) -> None:
+def write_all(file: int, data: memoryview, position: int) -> None:
+    """Write all of `data` at `position`, in as many pieces as the system takes."""
     while data:
         count = os.pwrite(file, data, position)
         data = data[count:]
