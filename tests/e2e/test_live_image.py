@@ -17,6 +17,7 @@ START = 600
 """Seconds until a shell answers; emulated, on a busy machine."""
 
 MEBIBYTE = 1 << 20
+CHANGE = "udevadm trigger --action=change --settle /dev/sda /dev/sda1"
 
 
 def make_tempting_disk(path: Path) -> Path:
@@ -63,7 +64,7 @@ def test_no_disk_is_written_before_it_is_released(live_image: BuiltImage, tmp_pa
     ) as machine:
         shell = machine.shell
         shell.wait_until_ready(START)
-        shell.succeed("udevadm settle --timeout=60")
+        shell.succeed("udevadm settle --timeout=300", timeout=START)
         for device in ("sda", "sda1", "sda2"):
             assert shell.succeed(f"blockdev --getro /dev/{device}") == "1", device
         # The search for the medium did come by, and was refused the journal.
@@ -78,12 +79,12 @@ def test_no_disk_is_written_before_it_is_released(live_image: BuiltImage, tmp_pa
 
         shell.succeed("mkdir -p /run/recovery/released && touch /run/recovery/released/sda")
         shell.succeed("blockdev --setrw /dev/sda /dev/sda1 /dev/sda2")
-        shell.succeed("udevadm trigger --action=change --settle /dev/sda /dev/sda1")
+        shell.succeed(CHANGE, timeout=START)
         for device in ("sda", "sda1", "sda2"):
             assert shell.succeed(f"blockdev --getro /dev/{device}") == "0", device
         shell.succeed("mount -o rw /dev/sda1 /mnt && umount /mnt")
         shell.succeed("rm /run/recovery/released/sda")
-        shell.succeed("udevadm trigger --action=change --settle /dev/sda /dev/sda1")
+        shell.succeed(CHANGE, timeout=START)
         assert shell.succeed("blockdev --getro /dev/sda") == "1"
         assert shell.succeed("blockdev --getro /dev/sda1") == "1"
 
