@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from live_image.build import BuiltImage
+from live_image.build import PROJECT, BuiltImage, build
 from tests.e2e.vm import DirectKernel, DiskDrive, Firmware, Machine
 
 pytestmark = [pytest.mark.vm, pytest.mark.programs, pytest.mark.root, pytest.mark.timeout(1200)]
@@ -18,6 +18,12 @@ START = 600
 
 MEBIBYTE = 1 << 20
 CHANGE = "udevadm trigger --action=change --settle /dev/sda /dev/sda1"
+
+
+@pytest.fixture(scope="module")
+def live_image() -> BuiltImage:
+    """The same image as the demo's; up to date at once if that was built."""
+    return build(PROJECT / "build", fast=True, listener=print)
 
 
 def make_tempting_disk(path: Path) -> Path:
