@@ -205,11 +205,14 @@ class Operations:
         holding = places.disks_below(Path(repository.url), sighting)
         return refusals(disk, dict.fromkeys(holding, "holds the repository"))
 
-    def target(self, path: str, size: int | None, snapshot: Snapshot) -> Disk:
+    def target(
+        self, path: str, size: int | None, snapshot: Snapshot, source_disk: str = ""
+    ) -> Disk:
         """The disk at a device path, or a disk standing for an image file, new or old.
 
         `size` in bytes is that of a new image file, by default the source's. Raises `UsageError`.
         """
+        source = _source_disk(snapshot, source_disk)
         disks = {disk.node: disk for disk in self.probe().machine.disks}
         found = disk_at(path, disks)
         if found is not None:
@@ -218,13 +221,17 @@ class Operations:
             return found
         file = Path(path).absolute()
         if file.exists():
+            if not file.is_file():
+                raise UsageError(
+                    f"{path} is neither a disk nor an image file", hint="see `recovery probe`"
+                )
             if size is not None and size != file.stat().st_size:
                 raise UsageError(
                     f"{path} exists with another size", hint="remove it, or leave --size out"
                 )
             size = file.stat().st_size
-        sectors = {node.logical_sector for node in snapshot.layout.disks}
-        return image_disk(file, size or snapshot.size, max(sectors, default=512))
+        size = source.disk.size if size is None else size
+        return image_disk(file, size, source.logical_sector)
 
     def plan_restore(
         self,
@@ -235,6 +242,10 @@ class Operations:
     ) -> Plan:
         """What a restore onto `target` would do. Raises `DoesNotFit` or `Refused`."""
         image = is_image(target)
+        if image and _is_below(target.node, _real(repository).url):
+            raise Refused(
+                f"{target.node} is in the repository", hint="name a file in another folder"
+            )
         if not image:
             refusal = self._refusal(_real(repository), target, self._look())
             if refusal:
@@ -384,6 +395,10 @@ def store_at(url: str) -> DirectoryStore:
             hint="mount the share and give its folder",
         )
     return DirectoryStore(Path(url.removeprefix("file://")).absolute())
+
+
+def _is_below(file: str, folder: str) -> bool:
+    return Path(file).resolve().is_relative_to(Path(folder).resolve())
 
 
 def _real(repository: OpenRepository) -> Repository:

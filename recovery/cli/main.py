@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable
+from typing import Any
 
-import click
 import typer
 
 from recovery import __version__
@@ -23,6 +23,9 @@ from recovery.cli.talk import say
 from recovery.errors import Interrupted, RecoveryError, UsageError
 
 log = logging.getLogger(__name__)
+
+MISUSED: Any = typer.BadParameter.__mro__[2]
+"""`ClickException` of the click that typer carries within itself, which `import click` is not."""
 
 app = typer.Typer(
     name="recovery",
@@ -70,15 +73,15 @@ def run(arguments: list[str]) -> int:
     except RecoveryError as error:
         tell(error)
         return error.exit_code
-    except click.exceptions.Exit as error:
+    except typer.Exit as error:
         return error.exit_code
-    except click.ClickException as error:
-        tell(UsageError(error.format_message(), hint="see `recovery --help`"))
-        return UsageError.exit_code
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         say("stopped")
         return Interrupted.exit_code
     except Exception as error:
+        if isinstance(error, MISUSED):
+            tell(UsageError(error.format_message(), hint="see `recovery --help`"))
+            return UsageError.exit_code
         log.exception("internal error")
         say(f"internal error: {type(error).__name__}: {error}")
         say("  this is a bug of this program; please report it with the session's log")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -44,18 +46,44 @@ def init_command(
     if recovery_code_file is not None and recovery_code_file.exists():
         raise Refused(f"{recovery_code_file} exists", hint="name a new file for the recovery code")
     passphrase = None if no_passphrase else new_passphrase(way)
-    made, code = look_only().init(way.url, passphrase)
+    with _code_keeper(recovery_code_file) as keep_code:
+        made, code = look_only().init(way.url, passphrase)
+        keep_code(code)
     say(f"repository made at {made.url}")
     if no_passphrase:
         say("its key lies beside the data: whoever has the repository can read everything")
     if recovery_code_file is not None:
-        file = os.open(recovery_code_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        os.write(file, code.encode() + b"\n")
-        os.close(file)
         say(f"recovery code written to {recovery_code_file}")
     else:
         say("Recovery code (opens the repository if the passphrase is lost; keep it elsewhere):")
         typer.echo(code)
+
+
+@contextmanager
+def _code_keeper(path: Path | None) -> Iterator[Callable[[str], None]]:
+    """Writes the recovery code to a file that is made before there is a code to lose."""
+    if path is None:
+        yield lambda _: None
+        return
+    try:
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be made: {error.strerror}",
+            hint="name a new file for the recovery code, in a folder that exists",
+        ) from error
+    try:
+        yield lambda code: _keep(file, code)
+    except BaseException:
+        path.unlink()
+        raise
+    finally:
+        os.close(file)
+
+
+def _keep(file: int, code: str) -> None:
+    os.write(file, code.encode() + b"\n")
+    os.fsync(file)
 
 
 def snapshots_command(

@@ -23,6 +23,8 @@ from recovery.model.machine import Disk
 from recovery.model.plan import Plan, render_plan
 from recovery.model.size import parse_size
 
+LARGEST = 1 << 62
+"""No file can be larger than this, in bytes."""
 SnapshotArgument = Annotated[str, typer.Argument(help="Id, its beginning, or latest.")]
 DiskOption = Annotated[
     str, typer.Option("--disk", help="Which disk of the snapshot, where it has several.")
@@ -55,7 +57,7 @@ def restore_command(
     operations = start_session()
     opened = access(repository, passphrase_file, passphrase_fd).open(operations)
     found = operations.snapshot(opened, snapshot)
-    target = operations.target(to, _size(size), found)
+    target = operations.target(to, _size(size), found, disk)
     options = RestoreOptions(disk, "none" if keep_sizes else "last", not no_adapt)
     plan = operations.plan_restore(opened, found, target, options)
     if as_json and not erase:
@@ -76,9 +78,12 @@ def _size(text: str) -> int | None:
     if not text:
         return None
     try:
-        return parse_size(text)
-    except ValueError as error:
-        raise UsageError(f"{text} is not a size", hint="write it as 20G or 500GB") from error
+        size = parse_size(text)
+    except ValueError:
+        size = 0
+    if not 0 < size <= LARGEST:
+        raise UsageError(f"{text} is not a size", hint="write it as 20G or 500GB")
+    return size
 
 
 def _unneeded(target: Disk) -> str:

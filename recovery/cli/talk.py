@@ -99,7 +99,10 @@ def _read_descriptor(number: int) -> str:
         with os.fdopen(number, "rb") as file:
             return _first_line(file.read())
     except OSError as error:
-        raise UsageError(f"descriptor {number} cannot be read: {error.strerror}") from error
+        raise UsageError(
+            f"descriptor {number} cannot be read: {error.strerror}",
+            hint="open it for the program, as with 3<FILE in a shell",
+        ) from error
 
 
 def _first_line(data: bytes) -> str:

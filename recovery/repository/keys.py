@@ -43,7 +43,7 @@ def create_keys(
     master = secrets.token_bytes(KEY_SIZE)
     entropy = secrets.token_bytes(keyslot.CODE_SIZE)
     kind = keyslot.OPEN if passphrase is None else keyslot.PASSPHRASE
-    secret = b"" if passphrase is None else passphrase.encode()
+    secret = b"" if passphrase is None else _typed(passphrase)
     for slot_kind, slot_secret in ((kind, secret), (keyslot.RECOVERY_CODE, entropy)):
         salt = secrets.token_bytes(SALT_SIZE)
         slot = keyslot.wrap(master, repository, slot_kind, slot_secret, salt, hardness)
@@ -107,7 +107,7 @@ def _secrets_for(slot: KeySlot, secret: str | None) -> tuple[bytes, ...]:
     code = keyslot.parse_code(secret)
     if slot.kind == keyslot.RECOVERY_CODE:
         return () if code is None else (code,)
-    return (secret.encode(),)
+    return (_typed(secret),)
 
 
 def read_slot(store: Store, name: str) -> KeySlot:
@@ -125,3 +125,8 @@ def _slots(store: Store) -> tuple[KeySlot, ...]:
         with suppress(DamagedData):
             slots.append(read_slot(store, name))
     return tuple(sorted(slots, key=lambda slot: slot.kind == keyslot.PASSPHRASE))
+
+
+def _typed(secret: str) -> bytes:
+    """The bytes of a passphrase; a file may hold some that are no UTF-8."""
+    return secret.encode(errors="surrogateescape")

@@ -174,7 +174,9 @@ def read_description(store: Store) -> Description:
         except ObjectMissing:
             continue
     if found:
-        raise found[0]
+        first = found[0]
+        first.hint = first.hint or "bring back repo.json from a copy of the repository"
+        raise first
     raise NoRepository(
         f"{store.url} is not a repository",
         hint="check the path; `recovery init` makes a new repository",

@@ -259,7 +259,9 @@ def _open(path: str | Path, flags: int) -> int:
     try:
         mode = Path(path).stat().st_mode
         if not (stat.S_ISBLK(mode) or stat.S_ISREG(mode)):
-            raise UsageError(f"{path} is neither a disk nor an image file")
+            raise UsageError(
+                f"{path} is neither a disk nor an image file", hint="see `recovery probe`"
+            )
         return os.open(path, flags | os.O_CLOEXEC)
     except FileNotFoundError as error:
         raise UsageError(f"there is no {path}", hint="`recovery probe` lists the disks") from error
