@@ -42,10 +42,12 @@ TARGET_SIZE = 12 << 30
 BACKUP_PART = (MIB, BACKUP_SIZE - 2 * MIB)
 
 # Seconds. Without KVM, on two busy cores, everything takes its time.
-START = 420
-SCREEN = 180
+START = 600
+SCREEN = 240
 RESTORE = 1200
 COMMAND = 600
+
+SESSIONS = "/run/recovery/session"
 
 Look = Callable[[str], None]
 
@@ -173,7 +175,6 @@ def restore_by_screen(machine: Machine, look: Look) -> Seen:
     plan = keep("plan")
     assert TARGET_SERIAL in plan, f"the plan is for another disk:\n{plan}"
     terminal.send(TARGET_SERIAL)
-    terminal.wait_for(f"{TARGET_SERIAL} ", timeout=SCREEN)
     terminal.send("enter")
     _follow(terminal, keep)
     outcome = keep("outcome")
@@ -204,9 +205,9 @@ def fetch_session(machine: Machine, folder: Path) -> None:
     """Copy the texts of the live system's session folders, such as plan and log, to `folder`."""
     shell = machine.shell
     shell.wait_until_ready(60)
-    found = shell.succeed("find /run/recovery -type f -size -512k -name '*.*' | head -50")
+    found = shell.succeed(f"find {SESSIONS} -type f -size -512k -name '*.*'")
     for line in found.splitlines():
-        place = folder / Path(line.strip()).relative_to("/run/recovery")
+        place = folder / Path(line.strip()).relative_to(SESSIONS)
         status, text = shell.run(f"cat '{line.strip()}'", timeout=SCREEN)
         if status == 0:
             place.parent.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
 """The terminal at the other end of a serial line: a screen to read and keys to press.
 
-A thread keeps the screen up to date, so the guest never waits for a reader, and answers the
-queries that programs send to a terminal.
+Threads take in what comes and keep the screen up to date, so the guest never waits for a
+reader; queries that programs send to a terminal are answered.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 
 import pyte
 
@@ -29,6 +30,10 @@ KEYS = {
 # The start of a sequence whose end has not come yet, and sequences that pyte takes for text.
 CUT_OFF = re.compile(rb"\x1b(\[[<=>?]?[0-9;:]*[$!]?)?$")
 UNKNOWN = re.compile(rb"\x1b\[([<=>][0-9;]*|\?[0-9;]*\$|[0-9;]*:[0-9;:]*|!)[A-Za-z]")
+
+
+PAINTED_AT_ONCE = 4096
+"""Bytes."""
 
 
 class ScreenTimeout(TimeoutError):
@@ -55,17 +60,23 @@ class _Screen(pyte.Screen):  # type: ignore[misc]
 
 
 class Terminal:
-    """A screen of `columns` by `lines` on a connected socket."""
+    """A screen of `columns` by `lines` on a connected socket; `log` gets all that comes."""
 
-    def __init__(self, line: socket.socket, columns: int, lines: int) -> None:
+    def __init__(self, line: socket.socket, columns: int, lines: int, log: Path) -> None:
+        self._log = log.open("wb", buffering=0)
         self._line = line
         self._screen = _Screen(columns, lines, self._answer)
         self._stream = pyte.ByteStream(self._screen)
         self._received = bytearray()
         self._changed = threading.Condition()
         self._watcher: Callable[[bytes], None] | None = None
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
+        self._is_connected = True
+        self._painted = 0
+        self._threads = [
+            threading.Thread(target=work, daemon=True) for work in (self._read, self._paint)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def text(self) -> str:
         """What the screen shows, without blanks at the ends of lines."""
@@ -106,7 +117,7 @@ class Terminal:
     @property
     def is_connected(self) -> bool:
         """Whether the other side still holds the line."""
-        return self._reader.is_alive()
+        return self._is_connected
 
     def wait_for(self, *texts: str, timeout: float) -> str:
         """Wait until the screen shows one of `texts` and return that; `timeout` in seconds."""
@@ -143,7 +154,9 @@ class Terminal:
         """Let go of the line; what was received stays readable."""
         with suppress(OSError):
             self._line.shutdown(socket.SHUT_RDWR)
-        self._reader.join(5)
+        for thread in self._threads:
+            thread.join(5)
+        self._log.close()
         self._line.close()
 
     def _wait(
@@ -161,7 +174,8 @@ class Terminal:
                 left = deadline - time.monotonic()
                 if found:
                     return found.group()
-                if left <= 0 or not self._reader.is_alive():
+                ended = not self._is_connected and self._painted == len(self._received)
+                if left <= 0 or ended:
                     break
                 self._changed.wait(min(left, 1.0))
         reason = f"within {timeout:.0f} s" if left <= 0 else "before the line was closed"
@@ -173,7 +187,7 @@ class Terminal:
             self.send_bytes(data)
 
     def _read(self) -> None:
-        pending = b""
+        """Take bytes off the line at once: a guest that has to wait for long loses some."""
         while True:
             try:
                 data = self._line.recv(65536)
@@ -181,18 +195,35 @@ class Terminal:
                 data = b""
             with self._changed:
                 self._received += data
+                self._log.write(data)
+                self._is_connected = bool(data)
                 if self._watcher is not None:
                     self._watcher(data)
-                pending = self._draw(pending + data)
                 self._changed.notify_all()
             if not data:
                 return
+
+    def _paint(self) -> None:
+        pending, done = b"", 0
+        while True:
+            with self._changed:
+                while done == len(self._received):
+                    if not self._is_connected:
+                        return
+                    self._changed.wait(1)
+                data = bytes(self._received[done : done + PAINTED_AT_ONCE])
+                done += len(data)
+                pending = self._draw(pending + data)
+                self._painted = done
+                self._changed.notify_all()
 
     def _draw(self, data: bytes) -> bytes:
         """Bring bytes to the screen; returns those whose sequence is not complete."""
         cut = CUT_OFF.search(data)
         whole = data[: cut.start()] if cut else data
-        self._stream.feed(UNKNOWN.sub(b"", whole))
+        # pyte refuses sequences with more numbers than it knows; the screen goes on without.
+        with suppress(TypeError):
+            self._stream.feed(UNKNOWN.sub(b"", whole))
         return data[len(whole) :]
 
 

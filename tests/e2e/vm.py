@@ -225,9 +225,11 @@ class Machine:
                 env={"PATH": SEARCH_PATH, "TMPDIR": tempfile.gettempdir()},
             )
         self._qmp = Qmp(self._connect("qmp"))
-        self._terminal = Terminal(self._connect("serial"), self.columns, self.lines)
+        line = self._connect("serial")
+        self._terminal = Terminal(line, self.columns, self.lines, self.folder / "serial.log")
         if self.with_shell:
-            self._shell = Shell(Terminal(self._connect("shell"), 200, 50))
+            line = self._connect("shell")
+            self._shell = Shell(Terminal(line, 200, 50, self.folder / "shell.log"))
         self._monitor("cont")
 
     def _end(self) -> None:
@@ -288,9 +290,7 @@ class Machine:
         return "q35,smm=on" if self.firmware == "uefi-secure" else "q35"
 
     def _serial(self, name: str) -> list[str]:
-        log = _value(self.folder / f"{name}.log")
-        place = self._sockets / name
-        line = f"socket,id={name},path={place},server=on,wait=off,logfile={log}"
+        line = f"socket,id={name},path={self._sockets / name},server=on,wait=off"
         return ["-chardev", line, "-serial", f"chardev:{name}"]
 
     def _firmware_arguments(self) -> list[str]:
