@@ -32,7 +32,8 @@ PROJECT = Path(__file__).resolve().parents[2]
 BUILD = PROJECT / "build"
 sys.path.append(str(PROJECT / "image-builder"))
 
-from live_image.build import BuiltImage, build  # noqa: E402
+from live_image.build import BuiltImage as BuiltImage  # noqa: E402
+from live_image.build import build  # noqa: E402
 
 PASSPHRASE = "seven quiet otters"
 BACKUP_SERIAL = "BACKUP-1905"
