@@ -112,8 +112,8 @@ class Repository:
 
 
 def new_snapshot_id(taken_at: datetime) -> str:
-    """An id that sorts by time and collides with none."""
-    return f"{taken_at:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+    """An id that sorts by time, also within a second, and collides with none."""
+    return f"{taken_at:%Y%m%dT%H%M%SZ}-{taken_at.microsecond:05x}{secrets.token_hex(2)}"
 
 
 def pad(data: bytes) -> bytes:

@@ -113,7 +113,9 @@ def _require_room(
     ends |= {volume.start + volume.size: volume.id for volume in volumes}
     ends |= {node.start + node.size: _name(node) for node in _areas(layout, source.id)}
     last = max(ends)
-    if table is not None and table.scheme == "gpt":
+    if table is None:
+        needed = last
+    elif table.scheme == "gpt":
         with_backup = align_up(last + gpt.back(table.entries, sector), sector)
         needed = max(with_backup, gpt.smallest_disk(table.entries, sector))
     else:

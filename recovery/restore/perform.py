@@ -219,6 +219,9 @@ class _Restore:
 
     def _write_volume(self, step: WriteVolume) -> str:
         progress = Progress(self._listener, self._cancelled)
+        if not self._blank and self._plan.layout.table(self._disk.id) is None:
+            with told(self._name):
+                self._wipe_signatures(self._open(), ())
         write_volume(self._reader, self._volume(step.volume), self._target(step.start), progress)
         with told(self._name):
             os.fsync(self._open())
