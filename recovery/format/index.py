@@ -149,7 +149,7 @@ def _longest_run(
     rows: npt.NDArray[np.uint64], wanted: npt.NDArray[np.uint64], first: npt.NDArray[np.intp]
 ) -> int:
     last = np.searchsorted(rows, wanted, side="right")
-    return int((last - first).max()) if len(wanted) else 0
+    return int(np.max(last - first)) if len(wanted) else 0
 
 
 def decode_index(data: bytes) -> IndexSegment:
