@@ -32,8 +32,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 BUILD = PROJECT / "build"
 sys.path.append(str(PROJECT / "image-builder"))
 
-from live_image.build import BuiltImage as BuiltImage  # noqa: E402
-from live_image.build import build  # noqa: E402
+from live_image.build import BuiltImage, build  # noqa: E402
 
 PASSPHRASE = "seven quiet otters"
 BACKUP_SERIAL = "BACKUP-1905"
@@ -158,21 +157,20 @@ def restore_by_screen(machine: Machine, look: Look) -> Seen:
     terminal.wait_for("Restore this machine", timeout=START)
     keep("welcome")
     terminal.send("enter")
-    terminal.wait_for("Choose the repository", timeout=SCREEN)
-    terminal.wait_for("These repositories were found", timeout=SCREEN)
+    terminal.wait_for("folder machines", timeout=SCREEN)
     keep("repository")
     terminal.send("enter")
-    terminal.wait_for("Type its passphrase", timeout=SCREEN)
+    terminal.wait_for("passphrase or its recovery code", timeout=SCREEN)
     terminal.send(PASSPHRASE)
     keep("passphrase")
     terminal.send("enter")
-    terminal.wait_for("1 snapshot, the newest first", "Please try again", timeout=SCREEN)
+    terminal.wait_for("The highlighted snapshot", "Please try again", timeout=SCREEN)
     keep("snapshot")
     terminal.send("enter")
-    terminal.wait_for("Onto which disk?", timeout=SCREEN)
+    terminal.wait_for(f"serial {TARGET_SERIAL}", timeout=SCREEN)
     keep("target")
     terminal.send("enter")
-    terminal.wait_for("To erase it and restore", timeout=SCREEN)
+    terminal.wait_for("THIS DISK WILL BE ERASED", timeout=SCREEN)
     plan = keep("plan")
     assert TARGET_SERIAL in plan, f"the plan is for another disk:\n{plan}"
     terminal.send(TARGET_SERIAL)

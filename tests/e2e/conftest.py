@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.e2e import bare_metal
-from tests.e2e.bare_metal import BUILD, BuiltImage
+from tests.e2e.bare_metal import BUILD
 from tests.e2e.guest import GuestDisk, make_guest_disk
+
+if TYPE_CHECKING:
+    from live_image.build import BuiltImage
 
 
 @pytest.fixture(scope="session")

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.e2e import bare_metal
-from tests.e2e.bare_metal import TARGET_SERIAL, TARGET_SIZE, BuiltImage, restored_machine
+from tests.e2e.bare_metal import TARGET_SERIAL, TARGET_SIZE, restored_machine
 from tests.e2e.guest import DISK_SERIAL, HOST_NAME, GuestDisk, copy_disk, startup_medium
 from tests.e2e.vm import Bus, DiskDrive, Firmware, Machine, blank_disk
+
+if TYPE_CHECKING:
+    from live_image.build import BuiltImage
+
 
 pytestmark = [pytest.mark.vm, pytest.mark.programs, pytest.mark.root, pytest.mark.timeout(3000)]
 
