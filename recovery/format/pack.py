@@ -167,7 +167,7 @@ def decode_table(data: bytes) -> tuple[FrameEntry, ...]:
 def _check_frame(frame: FrameEntry, chunk_count: int) -> None:
     lengths = [chunk.length for chunk in frame.chunks]
     sound = (
-        len(lengths) == chunk_count
+        0 < len(lengths) == chunk_count
         and sum(lengths) == frame.plain <= FRAME_LIMIT
         and all(0 < length <= CHUNK_LIMIT and length % BLOCK == 0 for length in lengths)
     )
