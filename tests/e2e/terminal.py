@@ -221,9 +221,10 @@ class Terminal:
         """Bring bytes to the screen; returns those whose sequence is not complete."""
         cut = CUT_OFF.search(data)
         whole = data[: cut.start()] if cut else data
-        # pyte refuses sequences with more numbers than it knows; the screen goes on without.
-        with suppress(TypeError):
-            self._stream.feed(UNKNOWN.sub(b"", whole))
+        for part in re.split(rb"(?=\x1b)", UNKNOWN.sub(b"", whole)):
+            # pyte refuses sequences with more numbers than it knows; the rest goes on.
+            with suppress(TypeError):
+                self._stream.feed(part)
         return data[len(whole) :]
 
 
