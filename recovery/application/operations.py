@@ -246,6 +246,11 @@ class Operations:
             raise Refused(
                 f"{target.node} is in the repository", hint="name a file in another folder"
             )
+        if image and (loops := block_device.loop_devices_of(target.node)):
+            raise Refused(
+                f"{target.node} is in use as {loops[0]}",
+                hint=f"unmount what is on it, then: losetup --detach {loops[0]}",
+            )
         if not image:
             refusal = self._refusal(_real(repository), target, self._look())
             if refusal:

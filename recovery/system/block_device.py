@@ -50,6 +50,20 @@ def size_of(path: str | Path) -> int:
         return _size(fd)
 
 
+def loop_devices_of(path: str | Path, sysfs: Path = Path("/sys")) -> tuple[str, ...]:
+    """Loop devices that an image file is attached to; what they hold may be mounted."""
+    real = str(Path(path).resolve())
+    marks = sorted((sysfs / "block").glob("loop*/loop/backing_file"))
+    return tuple(f"/dev/{mark.parents[1].name}" for mark in marks if _first_line(mark) == real)
+
+
+def _first_line(path: Path) -> str:
+    try:
+        return path.read_text().rstrip("\n")
+    except OSError:  # detached meanwhile
+        return ""
+
+
 def sector_sizes_of(path: str | Path) -> tuple[int, int]:
     """Logical and physical sector size in bytes; an image file has 512 for both."""
     with _opened(path) as fd:
