@@ -194,6 +194,23 @@ def test_an_empty_source(say: Say, place: Place) -> None:
     refused(say, place, 2, ("empty",), "capture", place.target("empty.img"))
 
 
+def test_a_source_that_may_not_be_read(
+    say: Say, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = os.open
+
+    def forbidding(path: str | Path, *arguments: int, **more: int) -> int:
+        if str(path) == str(place.source):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return opened(path, *arguments, **more)
+
+    monkeypatch.setattr(os, "open", forbidding)
+    before = fingerprint(place.repository)
+    said = say("capture", place.source)
+    require(said, 32, "may not be opened", "root")
+    assert fingerprint(place.repository) == before
+
+
 # The repository
 
 
@@ -489,6 +506,15 @@ class TestDevices:
         if token:
             refused(say, place, 32, ("mounted",), *call, "--erase", token[0])
         assert hashlib.sha256(Path(mounted_loop).read_bytes()).digest() == before
+
+    def test_a_file_that_is_mounted(
+        self, say: Say, place: Place, mounted_loop: str, tmp_path: Path
+    ) -> None:
+        image = str(tmp_path / "loop.img")
+        before = Path(image).read_bytes()
+        call = ("restore", "latest", "--to", image, "--erase", image)
+        refused(say, place, 32, ("in use as", mounted_loop), *call)
+        assert Path(image).read_bytes() == before
 
     def test_a_mounted_source(self, say: Say, place: Place, mounted_loop: str) -> None:
         refused(say, place, 32, ("in use",), "capture", mounted_loop)
