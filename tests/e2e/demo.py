@@ -164,13 +164,14 @@ def _run(report: Report, disks: Path, *, interactive: bool) -> None:
 def _restore(report: Report, machine: Machine) -> None:
     try:
         seen = bare_metal.restore_by_screen(machine, log.info)
-        report.write("plan.txt", seen.plan + "\n")
         report.write("outcome.txt", seen.outcome + "\n")
         report.write("screens.txt", "".join(f"=== {name}\n{text}\n" for name, text in seen.screens))
     finally:
         report.write("console-recovery.txt", strip_controls(machine.terminal.received()))
         if machine.is_running:
             bare_metal.fetch_session(machine, report.folder / "session")
+    for plan in (report.folder / "session").glob("*/plan.txt"):
+        report.write("plan.txt", plan.read_text())
     bare_metal.leave_by_reboot(machine)
 
 
