@@ -24,7 +24,7 @@ from pathlib import Path
 from recovery.errors import RecoveryError, Refused, UsageError
 from recovery.model.size import format_size
 from tests.e2e import bare_metal
-from tests.e2e.bare_metal import BUILD, TARGET_SERIAL, TARGET_SIZE
+from tests.e2e.bare_metal import BUILD, PASSPHRASE, TARGET_SERIAL, TARGET_SIZE
 from tests.e2e.guest import DISK_SERIAL, make_guest_disk
 from tests.e2e.terminal import ScreenTimeout, strip_controls
 from tests.e2e.vm import Machine, MachineFailed, accelerator, blank_disk
@@ -105,8 +105,7 @@ def main() -> int:
         return 130
     finally:
         if not choice.keep:
-            for image in disks.glob("*.raw"):
-                image.unlink()
+            shutil.rmtree(disks, ignore_errors=True)
     return 0
 
 
@@ -126,7 +125,7 @@ def _run(report: Report, disks: Path, *, interactive: bool) -> None:
     with bare_metal.recovery_machine(live, backup, target, folder / "recovery") as machine:
         with report.stage("a machine with an empty, larger NVMe disk started from it") as facts:
             if interactive:
-                print(f"\r\nThe new disk's serial is {TARGET_SERIAL}.\r")
+                print(f"\nThe passphrase is: {PASSPHRASE}\nThe new disk is: {TARGET_SERIAL}")
                 _hand_over(machine)
                 interactive_end = not machine.is_running
             else:
@@ -183,7 +182,7 @@ def _keys(keyboard: int) -> bytes:
 
 def _hand_over(machine: Machine) -> None:
     """Join this terminal and the machine's serial console until Ctrl-] or the restart."""
-    print("This is the machine's serial console now; Ctrl-] leaves.\r\n", flush=True)
+    print("This is its serial console now; Ctrl-] leaves.\n", flush=True)
     screen, keyboard = sys.stdout.fileno(), sys.stdin.fileno()
     before = termios.tcgetattr(keyboard)
 
