@@ -13,9 +13,9 @@ SHELL_PROGRAM = "/bin/bash"
 
 def _make_verbs() -> Verbs:
     """The real verbs; imported on the worker thread, so that the first screen comes at once."""
-    from recovery.application.world import make_operations  # noqa: PLC0415
+    from recovery.application.start import start_session  # noqa: PLC0415
 
-    return make_operations()
+    return start_session()
 
 
 def main() -> None:

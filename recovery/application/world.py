@@ -8,12 +8,8 @@ import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from recovery.system.command import Runner, SystemRunner
-
-if TYPE_CHECKING:
-    from recovery.application.operations import Operations
 
 LIVE_MARK = Path("/run/live/medium")
 LIVE_SESSIONS = Path("/run/recovery/session")
@@ -60,12 +56,3 @@ def keep_log(session: Path) -> None:
     root.addHandler(handler)
     root.setLevel(logging.INFO)
     root.propagate = False
-
-
-def make_operations() -> Operations:
-    """The verbs of this machine, with a log."""
-    from recovery.application.operations import Operations  # noqa: PLC0415
-
-    world = make_world()
-    keep_log(world.session)
-    return Operations(world)

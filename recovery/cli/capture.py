@@ -6,16 +6,16 @@ from typing import Annotated
 
 import typer
 
+from recovery.application.start import start_session
 from recovery.capture.plan import render_capture
 from recovery.cli.options import (
     JsonOption,
     PassphraseFdOption,
     PassphraseFileOption,
     RepositoryOption,
-    access,
 )
 from recovery.cli.repository import summary
-from recovery.cli.talk import ProgressLine, interruptible, say, start_session
+from recovery.cli.talk import Access, ProgressLine, interruptible, say
 from recovery.format.document import encode_document
 from recovery.model.size import format_size
 
@@ -40,7 +40,7 @@ def capture_command(
 ) -> None:
     """Capture disks into a new snapshot, and print its id."""
     operations = start_session()
-    opened = access(repository, passphrase_file, passphrase_fd).open(operations)
+    opened = Access(repository, passphrase_file, passphrase_fd).open(operations)
     plan, machine, paths = operations.plan_capture(
         opened, tuple(sources or ()), all_blocks=all_blocks
     )

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from recovery.cli.talk import REPOSITORY_VARIABLE, Access
+from recovery.cli.talk import REPOSITORY_VARIABLE
 
 RepositoryOption = Annotated[
     str,
@@ -31,8 +31,3 @@ PassphraseFdOption = Annotated[
     typer.Option("--passphrase-fd", help="Read the passphrase from this descriptor.", metavar="N"),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print a document.")]
-
-
-def access(url: str, passphrase_file: str, passphrase_fd: int | None) -> Access:
-    """The options as one value."""
-    return Access(url, passphrase_file, passphrase_fd)

@@ -11,14 +11,14 @@ from typing import Annotated
 import typer
 
 from recovery.application.operations import Operations
+from recovery.application.start import look_only
 from recovery.cli.options import (
     JsonOption,
     PassphraseFdOption,
     PassphraseFileOption,
     RepositoryOption,
-    access,
 )
-from recovery.cli.talk import ProgressLine, interruptible, look_only, new_passphrase, say
+from recovery.cli.talk import Access, ProgressLine, interruptible, new_passphrase, say
 from recovery.errors import DamagedData, Refused, UsageError
 from recovery.format.document import encode_document, to_plain
 from recovery.format.titles import title_of
@@ -40,7 +40,7 @@ def init_command(
     ] = None,
 ) -> None:
     """Make a repository in an empty or new folder, and show its recovery code."""
-    way = access(repository, passphrase_file, passphrase_fd)
+    way = Access(repository, passphrase_file, passphrase_fd)
     if not way.url:
         raise UsageError("no repository is named", hint="give --repository URL")
     if recovery_code_file is not None and recovery_code_file.exists():
@@ -94,7 +94,7 @@ def snapshots_command(
 ) -> None:
     """List all snapshots, newest first."""
     operations = look_only()
-    opened = access(repository, passphrase_file, passphrase_fd).open(operations)
+    opened = Access(repository, passphrase_file, passphrase_fd).open(operations)
     found = operations.all_snapshots(opened)
     good = [snapshot for snapshot in found if isinstance(snapshot, Snapshot)]
     bad = [snapshot for snapshot in found if isinstance(snapshot, DamagedData)]
@@ -142,7 +142,7 @@ def show_command(
 ) -> None:
     """Show what a snapshot holds."""
     operations = look_only()
-    opened = access(repository, passphrase_file, passphrase_fd).open(operations)
+    opened = Access(repository, passphrase_file, passphrase_fd).open(operations)
     found = operations.snapshot(opened, snapshot)
     typer.echo(_document(found) if as_json else render_snapshot(found))
 
@@ -191,7 +191,7 @@ def check_command(
 ) -> None:
     """Examine the repository: is all there that its snapshots need, and is it whole?"""
     operations: Operations = look_only()
-    opened = access(repository, passphrase_file, passphrase_fd).open(operations)
+    opened = Access(repository, passphrase_file, passphrase_fd).open(operations)
     with interruptible() as cancelled:
         checked = operations.check(opened, ProgressLine(), cancelled, read_data=read_data)
     typer.echo(encode_document(checked).decode() if as_json else render_check(checked))

@@ -9,14 +9,14 @@ import typer
 
 from recovery.application.disks import is_image
 from recovery.application.operations import RestoreOptions
+from recovery.application.start import look_only, start_session
 from recovery.cli.options import (
     JsonOption,
     PassphraseFdOption,
     PassphraseFileOption,
     RepositoryOption,
-    access,
 )
-from recovery.cli.talk import ProgressLine, interruptible, look_only, say, start_session
+from recovery.cli.talk import Access, ProgressLine, interruptible, say
 from recovery.errors import Refused, UsageError
 from recovery.format.document import encode_document
 from recovery.model.machine import Disk
@@ -55,7 +55,7 @@ def restore_command(
 ) -> None:
     """Restore a snapshot's disk. Without --erase: print the plan and stop."""
     operations = start_session()
-    opened = access(repository, passphrase_file, passphrase_fd).open(operations)
+    opened = Access(repository, passphrase_file, passphrase_fd).open(operations)
     found = operations.snapshot(opened, snapshot)
     target = operations.target(to, _size(size), found, disk)
     options = RestoreOptions(disk, "none" if keep_sizes else "last", not no_adapt)
@@ -113,7 +113,7 @@ def verify_command(
 ) -> None:
     """Compare every used block of a disk or image file with the snapshot."""
     operations = look_only()
-    opened = access(repository, passphrase_file, passphrase_fd).open(operations)
+    opened = Access(repository, passphrase_file, passphrase_fd).open(operations)
     found = operations.snapshot(opened, snapshot)
     with interruptible() as cancelled:
         outcome = operations.verify(opened, found, against, disk, ProgressLine(), cancelled)

@@ -18,7 +18,6 @@ from typing import assert_never
 import typer
 
 from recovery.application.operations import Operations
-from recovery.application.world import keep_log, make_world
 from recovery.errors import PassphraseNeeded, UsageError
 from recovery.model.event import BytesMoved, Event, PartStarted, StepDone, StepStarted, Warned
 from recovery.model.size import format_size
@@ -107,18 +106,6 @@ def _read_descriptor(number: int) -> str:
 
 def _first_line(data: bytes) -> str:
     return data.decode(errors="surrogateescape").split("\n", 1)[0].removesuffix("\r")
-
-
-def start_session() -> Operations:
-    """Operations with a log, for verbs that do more than look."""
-    world = make_world()
-    keep_log(world.session)
-    return Operations(world)
-
-
-def look_only() -> Operations:
-    """Operations that leave no session folder."""
-    return Operations(make_world())
 
 
 @contextmanager
