@@ -148,7 +148,7 @@ def restore_by_screen(machine: Machine, look: Look) -> Seen:
     screens: list[tuple[str, str]] = []
 
     def keep(name: str) -> str:
-        text = terminal.text()
+        text = terminal.settled_text()
         screens.append((name, text))
         machine.screen_dump(f"{len(screens)}-{name}")
         look(name)

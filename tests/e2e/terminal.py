@@ -127,6 +127,15 @@ class Terminal:
         """Wait until one of `texts` came over the line after byte `start`, shown or scrolled by."""
         return self._wait(texts, lambda: self.received(start), timeout)
 
+    def settled_text(self, quiet: float = 0.7, timeout: float = 10) -> str:
+        """The screen once nothing came for `quiet` seconds, at the latest after `timeout`."""
+        deadline = time.monotonic() + timeout
+        before = -1
+        while before != self.received_bytes() and time.monotonic() < deadline:
+            before = self.received_bytes()
+            time.sleep(quiet)
+        return self.text()
+
     def log_in(self, user: str, password: str, timeout: float) -> None:
         """Answer the login prompt that is on the screen and wait for a root prompt."""
         self.send(user, "enter")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -64,6 +65,15 @@ def test_waiting_ends_with_what_the_screen_shows(line: tuple[Terminal, socket.so
     far.close()
     with pytest.raises(ScreenTimeout, match="before the line was closed"):
         terminal.wait_for("login:", timeout=60)
+
+
+def test_settled_text_is_the_whole_screen(line: tuple[Terminal, socket.socket]) -> None:
+    terminal, far = line
+    later = threading.Timer(0.2, far.sendall, (b"the rest",))
+    far.sendall(b"the first part, ")
+    terminal.wait_for("first", timeout=10)
+    later.start()
+    assert terminal.settled_text().splitlines()[0] == "the first part, the rest"
 
 
 def test_controls_are_stripped() -> None:
