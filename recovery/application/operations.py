@@ -32,15 +32,13 @@ from recovery.capture.plan import CapturePlan, plan_capture
 from recovery.capture.sources import Source, inspect_source
 from recovery.errors import DamagedData, PlanStale, Refused, UsageError
 from recovery.format.keyslot import STRONG, Hardness
-from recovery.model.event import Listener, Outcome, StepDone, StepStarted
+from recovery.model.event import Listener, Outcome
 from recovery.model.layout import DiskNode, Layout
 from recovery.model.machine import Disk, DiskId, Machine
 from recovery.model.plan import Plan
 from recovery.model.probe import Probe
-from recovery.model.size import format_size
 from recovery.model.snapshot import Snapshot
 from recovery.repository.check import Checked, check_repository
-from recovery.repository.chunk_reader import ChunkReader
 from recovery.repository.directory_store import DirectoryStore
 from recovery.repository.repository import (
     Repository,
@@ -51,7 +49,7 @@ from recovery.repository.repository import (
 from recovery.restore.fit import Policy, TargetDisk, fit
 from recovery.restore.perform import perform_restore
 from recovery.restore.plan import plan_restore, refusals
-from recovery.restore.write import Progress, Target, verify_volume
+from recovery.restore.verify import verify_target
 from recovery.system import block_device
 from recovery.system.command import Command
 from recovery.system.probe import Sighting, look
@@ -344,32 +342,7 @@ class Operations:
     ) -> Outcome:
         """Compare a disk or image file with what was captured. Raises `DamagedData`."""
         source = _source_disk(snapshot, source_disk)
-        volumes = [volume for volume in snapshot.volumes if volume.disk == source.id]
-        reader = ChunkReader(repository)
-        facts: list[str] = []
-        wrong: list[str] = []
-        file = block_device.open_source(target)
-        try:
-            for number, volume in enumerate(volumes, 1):
-                title = f"verify {volume.id}"
-                listener(StepStarted(number, len(volumes), title, volume.used))
-                place = Target(file, target, volume.start)
-                bad = verify_volume(reader, volume, place, Progress(listener, cancelled))
-                facts.append(f"{volume.id}: {format_size(volume.used)} compared")
-                if bad:
-                    wrong.append(
-                        f"{volume.id} differs in {len(bad)} places, the first at byte "
-                        f"{volume.start + bad[0].start}"
-                    )
-                listener(StepDone(number, facts[-1]))
-        finally:
-            os.close(file)
-        if wrong:
-            raise DamagedData(
-                f"{target} is not as captured: {'; '.join(wrong)}",
-                hint="a system that was started or adapted since differs; else restore again",
-            )
-        return Outcome(True, True, tuple(facts))
+        return verify_target(repository, snapshot, source, target, listener, cancelled)
 
     def check(
         self,
