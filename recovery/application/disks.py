@@ -55,7 +55,10 @@ def require_unused(disk: Disk, holding: frozenset[DiskId]) -> None:
             hint="use a repository on another disk",
         )
     if disk.problem:
-        raise Refused(f"{disk.id} {disk.problem}", hint="check its cable and health")
+        raise Refused(
+            f"{disk.id} {disk.problem}",
+            hint="check its cable and health, or name the other disks to capture without it",
+        )
     if disk.uses:
         raise Refused(
             f"{disk.id} is in use: {disk.uses[0]}",
@@ -70,6 +73,10 @@ def source_of(path: str, disk: Disk | None, id: str) -> Source:
         node = DiskNode(id, disk.id, disk.logical_sector, disk.physical_sector)
         return Source(disk.node, node, False)
     file = Path(path).absolute()
+    if loops := block_device.loop_devices_of(file):
+        raise Refused(
+            f"{path} is in use as {loops[0]}", hint=f"let go of it: losetup --detach {loops[0]}"
+        )
     size = block_device.size_of(file)
     if size == 0:
         raise UsageError(f"{path} is empty", hint="name a disk or a raw disk image")
@@ -109,4 +116,4 @@ def contents_of(probe: Probe, disk: Disk) -> str:
     kinds = [content_of(layout, part.id) or "unknown" for part in partitions]
     if partitions:
         return f"{len(partitions)} partitions: {', '.join(kinds)}"
-    return content_of(layout, node.id) or ("unknown" if layout.on(node.id) else "empty")
+    return content_of(layout, node.id) or "nothing recognised"

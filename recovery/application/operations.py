@@ -138,10 +138,11 @@ class Operations:
         holding = frozenset(places.disks_below(Path(repository.url), sighting))
         disks = {disk.node: disk for disk in sighting.probe.machine.disks}
         if not paths:
+            # A disk that does not answer is refused below: it must not be missed at restore.
             paths = tuple(
                 node
                 for node, disk in disks.items()
-                if disk.id not in holding and not disk.problem and "live medium" not in disk.uses
+                if disk.id not in holding and "live medium" not in disk.uses
             )
         if not paths:
             raise UsageError("this machine has no disk to capture", hint="see `recovery probe`")

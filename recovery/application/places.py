@@ -19,6 +19,8 @@ from recovery.system.probe import Sighting
 
 DEPTH = 2
 """Folders below a medium's root in which repositories are looked for."""
+# Only these are mounted to look for repositories: others might replay a journal even so.
+MOUNTED = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs", "vfat", "exfat", "ntfs", "iso9660"})
 # Without these a dirty journal on a read-only disk keeps the medium from being mounted.
 WITHOUT_JOURNAL = {"ext3": "noload", "ext4": "noload", "xfs": "norecovery", "btrfs": "nologreplay"}
 DRIVERS = {"ntfs": "ntfs3"}
@@ -78,7 +80,7 @@ def _look_into(
         if Path(mount).is_dir():
             return tuple(_locations(Path(mount), where))
     node = nodes.get(filesystem.on)
-    if node is None or os.geteuid() != 0:
+    if node is None or os.geteuid() != 0 or filesystem.kind not in MOUNTED:
         return ()
     # A folder of this session's own: two screens may look at the same time.
     folder = world.media / world.session.name / Path(node).name

@@ -17,6 +17,7 @@ from collections.abc import Generator, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TypeVar
 
 from recovery.capture.chunking import CutSegment, Cutter, Segment, segment_extents
@@ -37,7 +38,7 @@ from recovery.model.size import BLOCK, align_up, format_size
 from recovery.model.snapshot import Snapshot, Stream, Volume
 from recovery.repository.chunk_writer import ChunkWriter
 from recovery.repository.repository import Repository
-from recovery.system.block_device import open_source
+from recovery.system.block_device import claimed, open_source
 
 T = TypeVar("T")
 
@@ -74,7 +75,11 @@ def perform_capture(
     snapshot appears, and what was stored so far is found again by the next capture.
     """
     volumes: list[Volume] = []
-    with ThreadPoolExecutor(WORKERS, thread_name_prefix="capture") as executor:
+    before = _stamps(paths)
+    with (
+        claimed(paths.values()),
+        ThreadPoolExecutor(WORKERS, thread_name_prefix="capture") as executor,
+    ):
         with ChunkWriter(repository, executor) as writer:
             for number, source in enumerate(plan.volumes, 1):
                 title = f"read {source.title}"
@@ -86,9 +91,27 @@ def perform_capture(
                 listener(StepDone(number, f"{format_size(volume.stored)} new"))
         if cancelled.is_set():
             raise _interrupted()
+        _require_unchanged(before, _stamps(paths))
         snapshot = replace(draft, volumes=tuple(volumes))
         repository.write_snapshot(snapshot)
     return Captured(snapshot, plan.used, writer.chunk_bytes, writer.pack_bytes)
+
+
+def _stamps(paths: Mapping[str, str]) -> dict[str, tuple[int, int]]:
+    """Size and time of the last change of each image file; a device has none."""
+    found = {path: Path(path).stat() for path in paths.values() if Path(path).is_file()}
+    return {path: (stat.st_size, stat.st_mtime_ns) for path, stat in found.items()}
+
+
+def _require_unchanged(
+    before: Mapping[str, tuple[int, int]], after: Mapping[str, tuple[int, int]]
+) -> None:
+    changed = [path for path, stamp in before.items() if after.get(path) != stamp]
+    if changed:
+        raise DeviceFailed(
+            f"{changed[0]} was changed while it was captured",
+            hint="no snapshot was made; stop what writes to it (a virtual machine?) and try again",
+        )
 
 
 def _interrupted() -> Interrupted:

@@ -13,6 +13,8 @@ from recovery.model.extent import Extent, ExtentMap
 from recovery.model.layout import DiskNode, Layout, Partition, RawArea, Table
 from recovery.model.size import BLOCK, MiB, align_up, format_size
 
+DYNAMIC_DISK = "42"
+"""MBR type of Windows' dynamic disks, whose own table is in the last MiB, outside partitions."""
 GAP_LIMIT = 1 * MiB
 """Between an MBR and the first partition boot loaders keep at most this much."""
 
@@ -114,7 +116,7 @@ def _areas(
     with suppress(ValueError):
         covered = covered.union(table_extents(table, partitions, size, disk.logical_sector))
     gaps = covered.holes(Extent(0, size))
-    if all_blocks:
+    if all_blocks or any(part.type == DYNAMIC_DISK for part in partitions):
         return tuple(
             RawArea(f"{disk.id}gap{gap.start}", disk.id, gap.start, gap.length, "unpartitioned")
             for gap in gaps

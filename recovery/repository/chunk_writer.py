@@ -9,7 +9,7 @@ from __future__ import annotations
 import queue
 import secrets
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future
 
 import numpy as np
@@ -58,12 +58,15 @@ class ChunkWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            self._close_frame()
-        else:
-            self._stop.set()
         try:
+            if kind is None:
+                self._close_frame()
+            else:
+                self._stop.set()
             self._send(None)
+        except BaseException:
+            self._stop.set()
+            raise
         finally:
             self._thread.join()
             # What is in no pack by now never will be: it must not count as known.
@@ -122,8 +125,8 @@ class ChunkWriter:
     def _write_packs(self) -> None:
         try:
             builder = self._new_pack()
-            while (item := self._queue.get()) is not None and not self._stop.is_set():
-                builder.add(item.result())
+            for frame in self._frames():
+                builder.add(frame)
                 if builder.size >= PACK_SIZE:
                     self._put(builder)
                     builder = self._new_pack()
@@ -131,6 +134,16 @@ class ChunkWriter:
                 self._put(builder)
         except BaseException as error:
             self._failure = error
+
+    def _frames(self) -> Iterator[CompressedFrame]:
+        while not self._stop.is_set():
+            try:
+                item = self._queue.get(timeout=0.1)
+            except queue.Empty:
+                continue
+            if item is None:
+                return
+            yield item.result()
 
     def _new_pack(self) -> PackBuilder:
         keys = self._repository.keys

@@ -6,17 +6,18 @@ the technician named it.
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import assert_never
 
-from recovery.errors import DamagedData, DeviceFailed, PlanStale
+from recovery.errors import CommandFailed, DamagedData, DeviceFailed, PlanStale, RecoveryError
 from recovery.format import gpt, mbr
 from recovery.format.document import encode_document
-from recovery.model.event import Listener, Outcome, StepDone, StepStarted
+from recovery.model.event import Listener, Outcome, StepDone, StepStarted, Warned
 from recovery.model.layout import DiskNode, Partition, Table
 from recovery.model.machine import DiskId
 from recovery.model.plan import (
@@ -39,6 +40,8 @@ from recovery.repository.repository import Repository
 from recovery.restore.write import Progress, Target, told, verify_volume, write_all, write_volume
 from recovery.system import block_device, partition_table
 from recovery.system.command import Command, Runner
+
+log = logging.getLogger(__name__)
 
 EDGE = MiB
 """Old signatures lie in the first and last MiB of a disk and of a partition."""
@@ -65,15 +68,30 @@ def perform_restore(
     """
     save_text(session / "plan.txt", render_plan(plan) + "\n")
     save_text(session / "plan.json", encode_document(plan).decode())
-    block_device.release(node)
     work = _Restore(repository, snapshot, plan, node, runner, adapt, session, listener, cancelled)
-    with work:
+    with _released(node), work:
         for number, step in enumerate(plan.steps, 1):
             listener(StepStarted(number, len(plan.steps), describe(step), work_of(step)))
             listener(StepDone(number, work.carry_out(step)))
     outcome = Outcome(True, work.verified, tuple(work.facts), tuple(work.warnings))
     save_text(session / "outcome.json", encode_document(outcome).decode())
     return outcome
+
+
+@contextmanager
+def _released(node: str) -> Iterator[None]:
+    """Make the disk writable for the restore, and as it was afterwards.
+
+    A release holds by kernel name: left behind, it would free the next disk of that name.
+    """
+    guarded = Path(node).is_block_device() and block_device.is_read_only(node)
+    try:
+        block_device.release(node)
+        yield
+    finally:
+        if guarded:
+            with suppress(OSError, RecoveryError):
+                block_device.protect(node)
 
 
 def save_text(path: Path, text: str) -> None:
@@ -115,6 +133,10 @@ class _Restore:
 
     def __enter__(self) -> _Restore:
         if not Path(self._node).exists():
+            if not self._is_image:
+                raise PlanStale(
+                    f"{self._disk.disk} is not attached any more", hint="make the plan again"
+                )
             make_image(Path(self._node), self._disk.disk.size)
             self._blank = True
         self._open()
@@ -138,6 +160,10 @@ class _Restore:
         if self._file is not None:
             os.close(self._file)
             self._file = None
+
+    @property
+    def _is_image(self) -> bool:
+        return self._disk.disk.serial == self._node
 
     @property
     def _name(self) -> str:
@@ -191,15 +217,21 @@ class _Restore:
             for start, data in writes:
                 write_all(file, memoryview(data), start)
             os.fsync(file)
+            block_device.drop_caches(file, 0, size)
+        if any(os.pread(file, len(data), start) != data for start, data in writes):
+            raise self._not_kept()
         wanted = tuple(sorted((part.number, part.start, part.size) for part in partitions))
         # parted takes the sectors of an image file to be 512 bytes.
         comparable = self._disk.logical_sector == block_device.sector_sizes_of(self._node)[0]
         if comparable and partition_table.partitions_seen_by_parted(self._node) != wanted:
-            raise DeviceFailed(
-                f"the partition table of {self._name} does not read back as written",
-                hint="the disk does not keep what is written to it; use another one",
-            )
+            raise self._not_kept()
         return f"{len(wanted)} partitions, read back by parted"
+
+    def _not_kept(self) -> DeviceFailed:
+        return DeviceFailed(
+            f"the partition table of {self._name} does not read back as written",
+            hint="the disk does not keep what is written to it; use another one",
+        )
 
     def _table(self) -> tuple[Table, tuple[Partition, ...]]:
         table = self._plan.layout.table(self._disk.id)
@@ -237,7 +269,7 @@ class _Restore:
             raise DamagedData(
                 f"{step.title} does not read back as written: {len(wrong)} places differ, "
                 f"the first at byte {step.start + wrong[0].start} of {self._name}",
-                hint="the disk or its cable is bad; use another disk",
+                hint="the disk or its cable is bad, or something else writes to it",
             )
         fact = f"{step.title}: {format_size(step.used)} read back, all as captured"
         self.facts.append(fact)
@@ -257,7 +289,18 @@ class _Restore:
     def _grow(self, step: GrowFilesystem) -> str:
         self._reread()
         node = block_device.partition_node(self._node, step.number)
-        for command in grow_commands(node):
+        check, *grow = grow_commands(node)
+        try:
+            self._runner.run(check)
+        except CommandFailed as error:
+            # As captured it may have errors that want a decision: it is left at its size.
+            log.warning("%s", error.hint)
+            warning = f"{step.title} has errors and was not grown: run e2fsck and resize2fs on it"
+            self.verified = False
+            self.warnings.append(warning)
+            self._listener(Warned(warning))
+            return warning
+        for command in grow:
             self._runner.run(command)
         fact = f"{step.title}: {step.kind} grown to {format_size(step.size)}, checked by e2fsck"
         self.facts.append(fact)
@@ -303,8 +346,6 @@ def make_image(path: Path, size: int) -> None:
         with path.open("xb") as file:
             file.truncate(size)
     except OSError as error:
-        with suppress(OSError):
-            path.unlink()
         raise DeviceFailed(
             f"could not make the image file {path}: {error.strerror}",
             hint="name a file in a folder that exists and has room",

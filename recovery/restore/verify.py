@@ -34,6 +34,8 @@ def verify_target(
     facts: list[str] = []
     file = block_device.open_source(target)
     try:
+        # What was written a moment ago is to be read from the disk, not from memory.
+        block_device.drop_caches(file, 0, block_device.size_of(target))
         for number, volume in enumerate(volumes, 1):
             name = title_of(snapshot.layout, volume.id)
             listener(StepStarted(number, len(volumes), f"verify {name}", volume.used))
@@ -60,7 +62,10 @@ def _compare_table(snapshot: Snapshot, source: DiskNode, target: str) -> list[st
         return []
     size = block_device.size_of(target)
     disk = replace(source, disk=replace(source.disk, size=size))
-    nodes = partition_table.read_layout(target, disk)
+    try:
+        nodes = partition_table.read_layout(target, disk)
+    except DamagedData as error:
+        return [error.message]
     return differing_partitions(wanted, (node for node in nodes if isinstance(node, Partition)))
 
 

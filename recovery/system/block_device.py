@@ -16,7 +16,7 @@ import fcntl
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -85,6 +85,23 @@ def is_claimed(node: str | Path) -> bool:
     except OSError as error:
         return error.errno == errno.EBUSY
     return False
+
+
+@contextmanager
+def claimed(paths: Iterable[str]) -> Iterator[None]:
+    """Keep the block devices among `paths` from being mounted or restored to meanwhile.
+
+    Raises `Refused` where one is in use already.
+    """
+    held: list[int] = []
+    try:
+        for path in paths:
+            if _is_block_node(path):
+                held.append(_open(path, os.O_RDONLY | os.O_EXCL))
+        yield
+    finally:
+        for file in held:
+            os.close(file)
 
 
 def open_source(path: str | Path) -> int:

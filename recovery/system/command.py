@@ -86,6 +86,8 @@ class SystemRunner:
                 timeout=command.timeout,
                 env=environment(command.environment),
                 check=False,
+                # Ctrl-C is for us to act on: a filesystem tool is not to be torn down midway.
+                start_new_session=True,
             )
         except FileNotFoundError as error:
             raise _missing(command) from error

@@ -98,10 +98,11 @@ def identities_of(devices: tuple[BlockDevice, ...]) -> tuple[DiskId, ...]:
     are told apart by where they are attached.
     """
     plain = tuple(DiskId(model_of(device), serial_of(device), device.size) for device in devices)
-    times = Counter(plain)
+    # Typed, a serial must name one disk, whatever model and size it is written beside.
+    times = Counter(identity.serial.casefold() for identity in plain)
     return tuple(
         identity
-        if identity.serial and times[identity] == 1
+        if identity.serial and times[identity.serial.casefold()] == 1
         else DiskId(identity.model, "", identity.size, bus_path_of(device))
         for device, identity in zip(devices, plain, strict=True)
     )
