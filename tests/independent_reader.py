@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import argparse
 import base64
-import hashlib
+import binascii
 import json
 import re
 import struct
@@ -84,7 +84,7 @@ def parse_code(text: str) -> bytes | None:
     if len(digits) != 32 or not digits.isalnum() or "U" in digits:
         return None
     data = int(digits, 32).to_bytes(20, "big")
-    check = hashlib.sha256(b"recovery code" + data[:18]).digest()[:2]
+    check = binascii.crc_hqx(data[:18], 0xFFFF).to_bytes(2, "big")
     return data[:18] if check == data[18:] else None
 
 
