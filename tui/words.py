@@ -114,7 +114,7 @@ def _content_word(layout: Layout, node: Node) -> str:
 
 
 def holds_words(probe: Probe, disk: Disk) -> str:
-    """What is on a disk, such as `2 partitions: vfat, ext4` or `empty`."""
+    """What is on a disk, such as `2 partitions: vfat, ext4` or `nothing recognised`."""
     node = probe.node_of(disk)
     if disk.problem:
         return disk.problem
@@ -123,7 +123,7 @@ def holds_words(probe: Probe, disk: Disk) -> str:
     partitions = probe.layout.partitions(node.id)
     if not partitions:
         return content_words(probe.layout, node.id) or (
-            "empty partition table" if probe.layout.table(node.id) else "empty"
+            "empty partition table" if probe.layout.table(node.id) else "nothing recognised"
         )
     contents = [content_words(probe.layout, partition.id) or "?" for partition in partitions]
     return f"{count(len(partitions), 'partition')}: {', '.join(contents)}"

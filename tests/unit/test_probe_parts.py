@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recovery.system.block_tree import in_order
-from recovery.system.disk_identity import decode_name
+from recovery.system.block_tree import BlockDevice, in_order
+from recovery.system.disk_identity import decode_name, identities_of
 from recovery.system.firmware import count_of_list
 from recovery.system.in_use import group_of_map, parse_mountinfo, parse_swaps, unescape
 from recovery.system.lvm import groups_of
@@ -97,3 +97,32 @@ def test_old_raid_metadata() -> None:
 )
 def test_processors_are_counted(text: str, count: int) -> None:
     assert count_of_list(text) == count
+
+
+def disk(name: str, serial: str, size: int) -> BlockDevice:
+    return BlockDevice(
+        name=name,
+        node=f"/dev/{name}",
+        number="8:0",
+        path=f"/devices/pci0000:00/0000:00:1f.2/{name}/block/{name}",
+        disk="",
+        partition=0,
+        start=0,
+        size=size,
+        logical_sector=512,
+        physical_sector=512,
+        rotational=False,
+        removable=False,
+        read_only=False,
+        slaves=(),
+        attributes={"device/model": "Dock"},
+        properties={"ID_SERIAL_SHORT": serial, "ID_PATH": f"usb-{name}"},
+    )
+
+
+def test_a_serial_that_two_disks_share_names_neither() -> None:
+    disks = (disk("sda", "ABC", 10**12), disk("sdb", "abc", 2 * 10**12), disk("sdc", "X", 10**12))
+    first, second, third = identities_of(disks)
+    assert (first.serial, first.path, second.serial, second.path) == ("", "usb-sda", "", "usb-sdb")
+    assert first.token != second.token
+    assert third.token == "X"
