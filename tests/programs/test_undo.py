@@ -87,3 +87,29 @@ def test_what_is_erased_can_be_put_back(
         file.seek(-MiB, os.SEEK_END)
         file.write(last)
     assert run("sfdisk", "--json", image) == old_table
+
+
+def test_a_filesystem_with_errors_comes_back_but_is_not_grown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, repository = tmp_path / "source.img", ("-r", str(tmp_path / "repository"))
+    source.write_bytes(bytes(48 * MiB))
+    write_table(source, "label: gpt\nsize=40MiB, type=linux\n")
+    run("mke2fs", "-q", "-F", "-t", "ext4", "-E", f"offset={MiB}", source, "40m")
+    run("debugfs", "-w", "-R", "clri <2>", f"{source}?offset={MiB}")
+    assert run_command(["init", *repository, "--no-passphrase"]) == 0
+    assert run_command(["capture", str(source), *repository]) == 0
+    larger = tmp_path / "larger.img"
+    larger.write_bytes(bytes(2 * SIZE))
+    node = run("losetup", "--find", "--show", larger).strip()
+    try:
+        words = ["restore", "latest", "--to", node, "--no-adapt", *repository]
+        assert run_command(words) == Refused.exit_code
+        token = token_in(capsys.readouterr().err)
+        assert run_command([*words, "--erase", token]) == 0, capsys.readouterr().err
+        talk = capsys.readouterr().err
+        assert "has errors and was not grown" in talk
+        assert "but see the warnings" in talk
+        assert "read back, all as captured" in talk
+    finally:
+        run("losetup", "--detach", node)
