@@ -66,9 +66,11 @@ def test_what_is_erased_can_be_put_back(
     target: tuple[str, Path, str],
     repository: str,
     capsys: pytest.CaptureFixture[str],
-    sessions_in_a_folder_of_the_test: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     node, image, old_table = target
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     before = image.read_bytes()
     capsys.readouterr()
     assert restore(node, repository) == Refused.exit_code
@@ -78,8 +80,7 @@ def test_what_is_erased_can_be_put_back(
     run("sync")
     assert '"name": "root"' in run("sfdisk", "--json", image)
 
-    sessions = sessions_in_a_folder_of_the_test / "recovery/sessions"
-    (undo,) = (path for path in sessions.glob("*/undo") if path.is_dir())
+    (undo,) = tmp_path.glob("state/recovery/sessions/*/undo")
     first, last = ((undo / name).read_bytes() for name in ("first.bin", "last.bin"))
     assert (first, last) == (before[:MiB], before[-MiB:])
     with image.open("r+b") as file:
