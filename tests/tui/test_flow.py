@@ -418,7 +418,7 @@ async def test_keys_may_come_faster_than_screens(verbs: SimulatedVerbs) -> None:
 
 
 async def test_work_may_end_while_help_is_read(verbs: SimulatedVerbs) -> None:
-    verbs.delays["find_repositories"] = 0.5
+    verbs.delays["find_repositories"] = 3
     async with screens(verbs) as eyes:
         await eyes.take("Restore this machine")
         await eyes.see("Looking for repositories")
