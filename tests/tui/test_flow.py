@@ -316,7 +316,7 @@ async def test_an_error_while_listing_snapshots_leads_back(verbs: SimulatedVerbs
 
 
 async def test_one_need_not_wait_for_slow_media(verbs: SimulatedVerbs) -> None:
-    verbs.delays["find_repositories"] = 1.5
+    verbs.delays["find_repositories"] = 3
     async with screens(verbs) as eyes:
         await eyes.take("Restore this machine")
         await eyes.see("Looking for repositories")
