@@ -7,13 +7,13 @@ import platform
 from collections.abc import Mapping
 from pathlib import Path
 
-from recovery.capture.sources import Source, sector_size_of_image
+from recovery.capture.sources import Source
 from recovery.errors import Refused, UsageError
 from recovery.format.titles import content_of
 from recovery.model.layout import DiskNode
 from recovery.model.machine import Disk, DiskId, Firmware, Machine, SecureBoot
 from recovery.model.probe import Probe
-from recovery.system import block_device
+from recovery.system import block_device, partition_table
 
 IMAGE_MODEL = "image file"
 
@@ -80,7 +80,7 @@ def source_of(path: str, disk: Disk | None, id: str) -> Source:
     size = block_device.size_of(file)
     if size == 0:
         raise UsageError(f"{path} is empty", hint="name a disk or a raw disk image")
-    sector = sector_size_of_image(str(file))
+    sector = partition_table.sector_size_of_image(str(file))
     return Source(str(file), DiskNode(id, image_disk(file, size, sector).id, sector, sector), True)
 
 

@@ -194,15 +194,12 @@ class Operations:
     def targets(self, repository: OpenRepository, snapshot: Snapshot) -> tuple[TargetChoice, ...]:
         """Every attached disk, those that can be chosen first."""
         sighting = self._look()
+        protected = _protected(_real(repository), sighting)
         choices = []
         for disk in sighting.probe.machine.disks:
-            refusal = self._refusal(_real(repository), disk, sighting)
+            refusal = refusals(disk, protected)
             choices.append(TargetChoice(disk, contents_of(sighting.probe, disk), refusal))
         return tuple(sorted(choices, key=lambda choice: bool(choice.refusal)))
-
-    def _refusal(self, repository: Repository, disk: Disk, sighting: Sighting) -> str:
-        holding = places.disks_below(Path(repository.url), sighting)
-        return refusals(disk, dict.fromkeys(holding, "holds the repository"))
 
     def target(
         self, path: str, size: int | None, snapshot: Snapshot, source_disk: str = ""
@@ -251,9 +248,7 @@ class Operations:
                 hint=f"unmount what is on it, then: losetup --detach {loops[0]}",
             )
         if not image:
-            refusal = self._refusal(_real(repository), target, self._look())
-            if refusal:
-                raise Refused(f"{target.id} is not touched: {refusal}", hint="choose another disk")
+            _require_allowed(_real(repository), target, self._look())
         source = _source_disk(snapshot, options.source_disk)
         place = TargetDisk(target.id, target.id.size, target.logical_sector, target.physical_sector)
         fitted = fit(snapshot, source.id, place, "none" if image else options.policy)
@@ -308,9 +303,7 @@ class Operations:
         if len(found) != 1:
             problem = "is not attached any more" if not found else "is there more than once"
             raise PlanStale(f"{wanted} {problem}", hint="look at the disks and plan again")
-        refusal = self._refusal(repository, found[0], sighting)
-        if refusal:
-            raise Refused(f"{wanted} is not touched: {refusal}", hint="choose another disk")
+        _require_allowed(repository, found[0], sighting)
         return found[0].node
 
     def _adapt_for(self, snapshot: Snapshot) -> AdaptWith:
@@ -378,6 +371,18 @@ def store_at(url: str) -> DirectoryStore:
 
 def _is_below(file: str, folder: str) -> bool:
     return Path(file).resolve().is_relative_to(Path(folder).resolve())
+
+
+def _protected(repository: Repository, sighting: Sighting) -> Mapping[DiskId, str]:
+    holding = places.disks_below(Path(repository.url), sighting)
+    return dict.fromkeys(holding, "holds the repository")
+
+
+def _require_allowed(repository: Repository, disk: Disk, sighting: Sighting) -> None:
+    """Raise `Refused` if the disk must not be a target."""
+    refusal = refusals(disk, _protected(repository, sighting))
+    if refusal:
+        raise Refused(f"{disk.id} is not touched: {refusal}", hint="choose another disk")
 
 
 def _real(repository: OpenRepository) -> Repository:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 from recovery.capture.plan import UsedBlocks
 from recovery.errors import CommandFailed, DamagedData, DeviceFailed, MissingTool
-from recovery.format import gpt
 from recovery.model.extent import Extent
 from recovery.model.layout import DiskNode, Filesystem, Luks, Node, Partition, Swap, Table
 from recovery.system import filesystem, partition_table
@@ -78,15 +77,6 @@ def _read_table(source: Source) -> tuple[Table | Partition, ...]:
     except DamagedData as error:
         log.warning("%s is captured as one volume: %s", source.path, error)
         return ()
-
-
-def sector_size_of_image(path: str) -> int:
-    """The logical sector size that an image file's table was written for, 512 where untold."""
-    file = open_source(path)
-    try:
-        return gpt.find_sector_size(lambda start, length: os.pread(file, length, start)) or 512
-    finally:
-        os.close(file)
 
 
 def _used_blocks(

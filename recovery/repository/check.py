@@ -27,7 +27,7 @@ from recovery.repository.repository import (
     DESCRIPTION_COPY,
     Repository,
 )
-from recovery.repository.store import ObjectMissing, named_by_digest
+from recovery.repository.store import ObjectMissing, digest_in, named_by_digest
 
 STEPS = 3
 
@@ -122,7 +122,7 @@ class _Check:
                     read_pack_table(self._store, master, id, name, size)
             except (DamagedData, ObjectMissing, NoRepository) as error:
                 self._damage.append(f"{name}: {error}")
-                self._bad_packs.add(_digest(name))
+                self._bad_packs.add(digest_in(name))
                 self._note_damage(name, str(error))
             done += size
             self._listener(BytesMoved(done))
@@ -137,7 +137,7 @@ class _Check:
     def _read_pack(self, name: str) -> None:
         """Every byte of a pack: its hash, its table, and each chunk in it."""
         data = self._store.get(name)
-        if blake3(data).digest() != _digest(name):
+        if blake3(data).digest() != digest_in(name):
             raise DamagedData("its content is not what was written")
         keys = self._repository.keys
         opener = PackOpener(keys.master, self._repository.id, data[:HEADER_SIZE])
@@ -189,11 +189,3 @@ class _Check:
 
 def _mark(pack: str) -> str:
     return f"{DAMAGED_FOLDER}/{pack.rpartition('/')[2]}"
-
-
-def _digest(name: str) -> bytes:
-    text = name.rpartition("/")[2]
-    try:
-        return bytes.fromhex(text)
-    except ValueError:
-        raise DamagedData(f"{name} is no pack") from None

@@ -24,7 +24,7 @@ from recovery.format.pack import (
 )
 from recovery.format.seal import HEADER_SIZE, SALT_SIZE, Header, Kind, open_document, seal_document
 from recovery.repository.index_spool import IndexSpool
-from recovery.repository.store import ObjectMissing, Store, named_by_digest
+from recovery.repository.store import ObjectMissing, Store, digest_in, named_by_digest
 
 log = logging.getLogger(__name__)
 
@@ -78,11 +78,11 @@ class ChunkIndex:
         is only looked for where there is nothing better.
         """
         sizes = {
-            bytes.fromhex(name.rpartition("/")[2]): (name, size)
+            digest_in(name): (name, size)
             for name, size in named_by_digest(self._store, PACK_FOLDER)
         }
         marks = named_by_digest(self._store, DAMAGED_FOLDER)
-        damaged = {bytes.fromhex(name.rpartition("/")[2]) for name, _ in marks}
+        damaged = {digest_in(name) for name, _ in marks}
         named: set[bytes] = set()
         good, doubtful = IndexSpool(), IndexSpool()
         for segment in self._read_segments():

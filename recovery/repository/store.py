@@ -38,6 +38,11 @@ def named_by_digest(store: Store, folder: str) -> Iterator[tuple[str, int]]:
             yield name, size
 
 
+def digest_in(name: str) -> bytes:
+    """The BLAKE3 that an object from `named_by_digest` is named by."""
+    return bytes.fromhex(name.rpartition("/")[2])
+
+
 class Store(Protocol):
     """What every store can do; `tests/contract/test_store.py` is the full promise.
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import assert_never
 
 from recovery.errors import CommandFailed, DamagedData, DeviceFailed, PlanStale, RecoveryError
-from recovery.format import gpt, mbr
+from recovery.format import tables
 from recovery.format.document import encode_document
 from recovery.model.event import Listener, Outcome, StepDone, StepStarted, Warned
 from recovery.model.layout import DiskNode, Partition, Table
@@ -208,9 +208,8 @@ class _Restore:
     def _write_table(self) -> str:
         file = self._open()
         table, partitions = self._table()
-        encode = gpt.encode_table if table.scheme == "gpt" else mbr.encode_table
         size, sector = self._disk.disk.size, self._disk.logical_sector
-        writes = encode(table, partitions, size, sector)
+        writes = tables.encode_table(table, partitions, size, sector)
         with told(self._name):
             if not self._blank:
                 self._wipe_signatures(file, partitions)
